@@ -1,0 +1,1 @@
+"""Prometheus exporter for OpenAI's organization usage and costs APIs."""

@@ -1,0 +1,38 @@
+"""What one complete read of a usage or costs endpoint says: the only thing that crosses from the client to the ledger."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+Amount = int | Decimal
+"""A count (int) or money (Decimal, exact). Never a binary float."""
+
+RowKey = tuple[str | None, ...]
+"""A row's identity in a bucket: its endpoint's `dimensions` in order, None where not grouped by or null in the answer.
+Costs rows carry one more element at the end: the currency, in lower case."""
+
+RowValues = tuple[Amount, ...]
+"""A row's values, in the order of its endpoint's `measures`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All pages of one read, rows with equal keys in a bucket added up, rows of nothing but zeros left out.
+
+    Attributes:
+        api: the endpoint's `api`.
+        start: first second of the window asked for, a UTC midnight in Unix seconds.
+        end: the second after the window, a UTC midnight.
+        grouping: the dimensions the API accepted, in the order of the endpoint's `dimensions`.
+        buckets: every bucket the API returned inside the window, by the UTC midnight of its day; empty ones too.
+        answered_at: Unix seconds by the API's own clock (`Date` header), or by ours where it sent none.
+        rejected: rows that could not be read, by reason.
+    """
+
+    api: str
+    start: int
+    end: int
+    grouping: tuple[str, ...]
+    buckets: Mapping[int, Mapping[RowKey, RowValues]]
+    answered_at: int
+    rejected: Mapping[str, int]
