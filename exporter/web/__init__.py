@@ -1,0 +1,1 @@
+"""What answers HTTP: a small hardened server, and the pages the exporter shows on it."""
