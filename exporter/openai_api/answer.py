@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 
-Amount = int | Decimal
-"""A count (int) or money (Decimal, exact). Never a binary float."""
+from exporter.exact import Amount
 
 RowKey = tuple[str | None, ...]
 """A row's identity in a bucket: its endpoint's `dimensions` in order, None where not grouped by or null in the answer.
