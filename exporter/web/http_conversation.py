@@ -1,0 +1,263 @@
+"""One connection's conversation: h11 reads the requests, the handler answers, slice by slice as the client takes it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import unquote
+
+import h11
+
+from exporter.web.limits import Limits
+from exporter.web.messages import Handler, Request, Response
+from exporter.web.places import Client, Places
+
+_log = logging.getLogger(__name__)
+
+READ_BYTES: Final = 16 * 1024
+# At most this much of an answer is copied at a time: a slow reader holds the shared page and one slice.
+_SLICE_BYTES: Final = 64 * 1024
+_FAREWELL_SECONDS: Final = 2.0
+_CAN_STILL_ANSWER: Final = (h11.IDLE, h11.SEND_RESPONSE)
+
+Body = Sequence[bytes] | AsyncIterator[bytes]
+
+
+class ClientGoneError(Exception):
+    """The client went away, or took too long to take its answer."""
+
+
+class _RefusedError(Exception):
+    """The request cannot reach the handler; the reason goes to the client."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Conversation:
+    """Requests and answers on one open connection, one after the other."""
+
+    def __init__(  # noqa: PLR0913 - each is a collaborator of its own, given once by the server
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        handler: Handler,
+        limits: Limits,
+        places: Places,
+        client: Client,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._handler = handler
+        self._limits = limits
+        self._places = places
+        self._client = client
+        self._stopping = stopping
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        # Flushing waits until the client's kernel has room for everything, not just for most of it.
+        writer.transport.set_write_buffer_limits(high=0)
+
+    async def carry_on(self) -> None:
+        """Answer requests until the conversation ends; ConnectionAbortedError asks to cut it where it stands."""
+        patience = self._limits.head_timeout
+        while await self._exchange(patience):
+            patience = self._limits.idle_timeout
+            # A client that sends many requests at once must not keep the loop from the others.
+            await asyncio.sleep(0)
+
+    async def _exchange(self, patience: float) -> bool:
+        """Answer one request; False if there is none, or the connection can carry no other after it."""
+        try:
+            request = await self._read_request(patience)
+        except _RefusedError as refusal:
+            await self._refuse(refusal)
+            return False
+        if request is None:
+            return False
+        if not self._places.begin_answer(self._client):
+            await self._refuse(_RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests at once."))
+            return False
+        head, body = await self._ask_the_handler(request)
+        await self._answer(head, body, request.method)
+        self._places.wait(self._client)
+        if self._stopping() or self._http.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
+            return False
+        self._http.start_next_cycle()
+        return True
+
+    async def _read_request(self, patience: float) -> Request | None:
+        """Read one request whole; None if the client has gone or sends nothing for as long as the patience lasts."""
+        if not self._http.trailing_data[0]:
+            try:
+                async with asyncio.timeout(patience):
+                    if not await self._receive():
+                        return None
+            except TimeoutError:
+                return None
+        try:
+            async with asyncio.timeout(self._limits.head_timeout):
+                return await self._read_whole()
+        except h11.RemoteProtocolError as error:
+            raise _RefusedError(error.error_status_hint, "The request could not be read.") from error
+        except TimeoutError as error:
+            raise _RefusedError(HTTPStatus.REQUEST_TIMEOUT, "The request took too long.") from error
+
+    async def _read_whole(self) -> Request | None:
+        head: h11.Request | None = None
+        body = bytearray()
+        while True:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                await self._receive()
+            elif isinstance(event, h11.Request):
+                head = event
+                self._check_head(head)
+            elif isinstance(event, h11.Data):
+                body += event.data
+                self._check_length(len(body))
+            elif isinstance(event, h11.EndOfMessage) and head is not None:
+                return _request(head, bytes(body))
+            else:
+                return None
+
+    async def _receive(self) -> bool:
+        """Give h11 what the client sent next; False at the end."""
+        if self._http.they_are_waiting_for_100_continue:
+            await self._send(h11.InformationalResponse(status_code=HTTPStatus.CONTINUE, headers=[], reason=b"Continue"))
+        try:
+            data = await self._reader.read(READ_BYTES)
+        except OSError as error:
+            raise ClientGoneError from error
+        self._http.receive_data(data)
+        return bool(data)
+
+    def _check_head(self, head: h11.Request) -> None:
+        if head.method == b"CONNECT":
+            # Any 2xx answer would turn the connection into a tunnel.
+            raise _RefusedError(HTTPStatus.NOT_IMPLEMENTED, "This server is no proxy.")
+        for name, value in head.headers:
+            if name == b"content-length":
+                self._check_length(int(value))
+
+    def _check_length(self, length: int) -> None:
+        if length > self._limits.body_bytes:
+            raise _RefusedError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"The body is larger than the {self._limits.body_bytes} bytes allowed.",
+            )
+
+    async def _refuse(self, refusal: _RefusedError) -> None:
+        """Say why, and wait a moment: closing on a client that still sends would destroy the answer on its way."""
+        if self._http.our_state not in _CAN_STILL_ANSWER:
+            return
+        head, body = _plain(refusal.status, refusal.reason, close=True)
+        await self._answer(head, body, "")
+        try:
+            self._writer.write_eof()
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                while await self._reader.read(READ_BYTES):
+                    pass
+        except OSError as error:
+            raise ClientGoneError from error
+
+    async def _ask_the_handler(self, request: Request) -> tuple[h11.Response, Body]:
+        try:
+            response = await self._handler(request)
+            return _response_head(response, close=self._stopping()), response.body
+        except Exception:  # noqa: BLE001 - whatever goes wrong in a page is told to the log, and only there
+            _log.exception("a page failed", extra={"method": request.method, "path": request.path})
+            return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error.", close=True)
+
+    async def _answer(self, head: h11.Response, body: Body, method: str) -> None:
+        await self._send(head)
+        has_body = method != "HEAD" and head.status_code not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+        if isinstance(body, AsyncIterator):
+            try:
+                if has_body:
+                    async for chunk in body:
+                        await self._send_slices(chunk)
+            finally:
+                if isinstance(body, AsyncGenerator):
+                    await body.aclose()
+        elif has_body:
+            try:
+                async with asyncio.timeout(self._limits.answer_timeout):
+                    for chunk in body:
+                        await self._send_slices(chunk)
+            except TimeoutError as error:
+                raise ClientGoneError from error
+        await self._send(h11.EndOfMessage())
+
+    async def _send_slices(self, chunk: bytes) -> None:
+        for start in range(0, len(chunk), _SLICE_BYTES):
+            await self._send(h11.Data(data=chunk[start : start + _SLICE_BYTES]))
+
+    async def _send(self, event: h11.Response | h11.InformationalResponse | h11.Data | h11.EndOfMessage) -> None:
+        """Write one event and wait until it is handed over whole."""
+        transport = self._writer.transport
+        if transport.is_closing():
+            raise ClientGoneError
+        if isinstance(event, h11.Data):
+            self._writer.writelines(self._http.send_with_data_passthrough(event) or ())
+        else:
+            self._writer.write(self._http.send(event) or b"")
+        if transport.get_write_buffer_size() == 0:
+            return
+        self._places.stall(self._client)
+        try:
+            async with asyncio.timeout(self._limits.write_timeout):
+                await self._writer.drain()
+        except OSError as error:
+            raise ClientGoneError from error
+        finally:
+            self._places.flow(self._client)
+
+
+def _request(head: h11.Request, body: bytes) -> Request:
+    target = head.target.decode("ascii")
+    if "://" in target.partition("?")[0] and not target.startswith("/"):
+        # The absolute form, which a proxy sends: what stands behind the host is the path.
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    path, _, query = target.partition("?")
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in head.headers:
+        name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return Request(
+        method=head.method.decode("ascii").upper(), path=unquote(path), query=query, headers=headers, body=body
+    )
+
+
+def _response_head(response: Response, *, close: bool) -> h11.Response:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    if response.content_type is not None:
+        headers.setdefault("content-type", response.content_type)
+    headers.setdefault("date", formatdate(usegmt=True))
+    if close:
+        headers["connection"] = "close"
+    has_no_length = response.status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+    if not isinstance(response.body, AsyncIterator) and not has_no_length:
+        headers.setdefault("content-length", str(sum(map(len, response.body))))
+    return h11.Response(
+        status_code=response.status,
+        headers=list(headers.items()),
+        reason=_reason_phrase(response.status),
+    )
+
+
+def _reason_phrase(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode("ascii")
+    except ValueError:
+        return b""
+
+
+def _plain(status: int, text: str, *, close: bool) -> tuple[h11.Response, Body]:
+    response = Response(status, (f"{text}\n".encode(),), headers={"X-Content-Type-Options": "nosniff"})
+    return _response_head(response, close=close), response.body

@@ -1,0 +1,217 @@
+"""A small HTTP/1.1 server that answers whatever a thousand idle, slow or hostile clients do beside it."""
+
+import asyncio
+import errno
+import logging
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from exporter.web.http_conversation import READ_BYTES, ClientGoneError, Conversation
+from exporter.web.limits import DEFAULT_LIMITS, Limits
+from exporter.web.messages import Handler
+from exporter.web.places import Places
+
+__all__ = ["HttpServer", "Limits", "serving_in_thread"]
+
+_log = logging.getLogger(__name__)
+
+_BACKLOG: Final = 1024
+_PAUSE_AFTER_FAILED_ACCEPT: Final = 0.05
+# Unsent bytes the kernel takes per connection: without a bound it would copy megabytes for each slow reader.
+_KERNEL_UNSENT_BYTES: Final = 128 * 1024
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class HttpServer:
+    """Listens on one host and port, and hands every whole request to the handler on the running event loop.
+
+    When all places are taken the connection that has waited longest gives way to a new one.
+    """
+
+    def __init__(self, handler: Handler, *, host: str, port: int, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._handler = handler
+        self._host = host
+        self._port = port
+        self._limits = limits
+        self._places = Places(limits)
+        self._listeners: list[socket.socket] = []
+        self._accepting: list[asyncio.Task[None]] = []
+        self._connections: set[_Connection] = set()
+        self._stopping = False
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the (first) listening socket."""
+        if not self._listeners:
+            raise RuntimeError("the server does not listen")
+        host, port = self._listeners[0].getsockname()[:2]
+        return host, port
+
+    async def start(self) -> None:
+        """Listen; raises OSError when the port is taken or the host is not this machine's."""
+        self._listeners = await _listen(self._host, self._port)
+        self._accepting = [asyncio.create_task(self._accept(listener)) for listener in self._listeners]
+
+    async def stop(self) -> None:
+        """Stop listening, let the answers under way finish for a bounded time, close the rest."""
+        self._stopping = True
+        for accepting in self._accepting:
+            accepting.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        for listener in self._listeners:
+            listener.close()
+        self._places.cut_all_waiting()
+        ends = [connection.task for connection in self._connections]
+        if ends:
+            _, unfinished = await asyncio.wait(ends, timeout=self._limits.stop_timeout)
+            for end in unfinished:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        is_failing = False
+        while True:
+            try:
+                client, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                # Mostly too many open files: somebody must give way before the next client can be taken in.
+                self._places.cut_the_longest_waiting()
+                if not is_failing:
+                    _log.warning("cannot accept a connection", extra={"reason": str(error)})
+                is_failing = True
+                await asyncio.sleep(_PAUSE_AFTER_FAILED_ACCEPT)
+                continue
+            is_failing = False
+            self._take_in(client)
+            # One at a time, so that a flood of connections leaves the open ones their turns.
+            await asyncio.sleep(0)
+
+    def _take_in(self, client: socket.socket) -> None:
+        connection = _Connection(client, self._handler, self._limits, self._places, lambda: self._stopping)
+        self._connections.add(connection)
+        connection.task.add_done_callback(lambda _: self._connections.discard(connection))
+
+
+class _Connection:
+    """A connection from its acceptance to its end."""
+
+    def __init__(
+        self, client: socket.socket, handler: Handler, limits: Limits, places: Places, stopping: Callable[[], bool]
+    ) -> None:
+        self._socket = client
+        self._handler = handler
+        self._limits = limits
+        self._places = places
+        self._stopping = stopping
+        self._is_open = False
+        places.enter(self)
+        self.task: Final = asyncio.get_running_loop().create_task(self._serve())
+        self.task.add_done_callback(self._free)
+
+    def cut(self) -> None:
+        """End the connection soon, whatever it is doing."""
+        self.task.cancel()
+
+    def _free(self, _: asyncio.Task[None]) -> None:
+        self._places.leave(self)
+        if not self._is_open:
+            self._socket.close()
+
+    async def _serve(self) -> None:
+        try:
+            reader, writer = await self._open()
+            try:
+                conversation = Conversation(
+                    reader,
+                    writer,
+                    handler=self._handler,
+                    limits=self._limits,
+                    places=self._places,
+                    client=self,
+                    stopping=self._stopping,
+                )
+                await conversation.carry_on()
+                writer.close()
+            finally:
+                if not writer.is_closing():
+                    self._abort(writer.transport)
+        except (ClientGoneError, ConnectionAbortedError):
+            _log.debug("a connection was cut")
+        except Exception:  # noqa: BLE001 - a fault of one connection is told and ends no other
+            _log.exception("a connection failed")
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=READ_BYTES, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        try:
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _KERNEL_UNSENT_BYTES)
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, self._socket)
+        except OSError as error:
+            raise ClientGoneError from error
+        self._is_open = True
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    def _abort(self, transport: asyncio.WriteTransport) -> None:
+        if transport.get_write_buffer_size() > 0:
+            # What a slow reader has not taken is dropped with a reset, or the kernel would keep it for minutes.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        transport.abort()
+
+
+async def _listen(host: str, port: int) -> list[socket.socket]:
+    """Open the listening sockets; an empty host and "::" mean every address, of both families where there are two."""
+    if host in {"", "::"} and socket.has_dualstack_ipv6():
+        both = socket.create_server(("::", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+        both.setblocking(False)  # noqa: FBT003 - the standard library's own spelling
+        return [both]
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host or "0.0.0.0",  # noqa: S104 - an empty host asks for every address
+        port,
+        type=socket.SOCK_STREAM,
+        flags=socket.AI_PASSIVE,
+    )
+    listeners: list[socket.socket] = []
+    try:
+        for family, address in dict.fromkeys((family, address[:2]) for family, *_, address in found):
+            # With port 0 the first listener finds a port, and the others share it.
+            wanted = port or (listeners[0].getsockname()[1] if listeners else 0)
+            try:
+                listener = socket.create_server((address[0], wanted), family=family, backlog=_BACKLOG)
+            except OSError as error:
+                # A name such as localhost may stand for an address of a family that is switched off.
+                if error.errno != errno.EADDRNOTAVAIL or not listeners:
+                    raise
+                continue
+            listener.setblocking(False)  # noqa: FBT003 - the standard library's own spelling
+            listeners.append(listener)
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+@contextmanager
+def serving_in_thread(
+    handler: Handler, *, host: str = "127.0.0.1", port: int = 0, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[tuple[str, int]]:
+    """Serve on an event loop of a background thread while the block runs; yields the address."""
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        server = HttpServer(handler, host=host, port=port, limits=limits)
+        runner.run(server.start())
+        thread = threading.Thread(target=loop.run_forever, name="http-server", daemon=True)
+        thread.start()
+        try:
+            yield server.address
+        finally:
+            asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
