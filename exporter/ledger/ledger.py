@@ -1,0 +1,113 @@
+"""The ledger itself: applies answers, makes them durable, and only then lets them be seen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from exporter.exact import Amount, add
+from exporter.ledger.account import Account
+from exporter.ledger.counters import CounterBook, SeriesName, SeriesOf
+from exporter.ledger.settlement import Settlement, settle
+from exporter.ledger.store import Store
+from exporter.openai_api.answer import Answer
+from exporter.openai_api.endpoints import ENDPOINTS
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What applying an answer did, for logs and self-metrics."""
+
+    settlement: Settlement
+    rows_changed: int
+    overflowed: Mapping[str, int]
+    committed: bool
+
+
+class Ledger:
+    """All accounts and counters of one organization. One thread at a time may call it; the poller sees to that.
+
+    Attributes:
+        restored: whether the state was there before this process.
+        accounts: by api; replaced, never changed in place.
+        book: the counters.
+        committed_at: when the state was last written, Unix seconds; None before the first time.
+    """
+
+    def __init__(self, store: Store, series_limit: int) -> None:
+        state = store.load()
+        self._store = store
+        self.restored = state.restored
+        self.accounts: dict[str, Account] = {api: state.accounts.get(api, Account(api)) for api in ENDPOINTS}
+        self.book = CounterBook(state.counters, series_limit)
+        self.project_names = dict(state.project_names)
+        self.committed_at: float | None = None
+
+    def apply(self, answer: Answer, series_of: SeriesOf, *, now: float, revision_days: int) -> Applied:
+        """Apply one complete answer: settle, persist, then publish in memory.
+
+        Args:
+            answer: the answer.
+            series_of: names a row's counter series, with the labels that hold now.
+            now: Unix seconds.
+            revision_days: see `settle`.
+
+        Raises:
+            StateError: it could not be made durable; then nothing changed.
+        """
+        endpoint = ENDPOINTS[answer.api]
+        before = self.accounts[answer.api]
+        settlement = settle(endpoint, before, answer, now=int(now), revision_days=revision_days)
+        postings: dict[SeriesName, Amount] = {}
+        for rows in (settlement.emerged, settlement.postings):
+            for key, values in rows.items():
+                for name, value in zip(series_of(answer.api, key), values, strict=True):
+                    if name is not None and value:
+                        posted = value if rows is settlement.postings else 0
+                        postings[name] = add(postings.get(name, 0), posted)
+        changes = self.book.plan(postings)
+        changed = bool(
+            settlement.changed
+            or changes.totals
+            or settlement.account.covered_from != before.covered_from
+            or settlement.account.applied_through != before.applied_through
+            or settlement.account.grouping != before.grouping
+        )
+        if changed:
+            self._store.save_settlement(settlement, changes.totals, before.held)
+            self.committed_at = now
+        self.accounts[answer.api] = settlement.account
+        self.book.accept(changes, now)
+        return Applied(
+            settlement=settlement,
+            rows_changed=sum(map(len, settlement.changed.values())),
+            overflowed=changes.overflowed,
+            committed=changed,
+        )
+
+    def show_ripe_series(self, *, now: float, wait: float) -> bool:
+        """Expose the values of new series that have stood at 0 for `wait` seconds; return whether there were any.
+
+        Raises:
+            StateError: it could not be made durable; they then stay at 0.
+        """
+        names = self.book.ripe(now, wait)
+        if names:
+            self._store.save_shown(names)
+            self.committed_at = now
+            self.book.show(names)
+        return bool(names)
+
+    def learn_project_names(self, names: Mapping[str, tuple[str, str]]) -> bool:
+        """Take over names and statuses by project id; return whether any changed. Ids not named keep theirs.
+
+        Raises:
+            StateError: they could not be made durable; then nothing changed.
+        """
+        news = {identifier: entry for identifier, entry in names.items() if self.project_names.get(identifier) != entry}
+        if news:
+            self._store.save_project_names(news)
+            self.project_names.update(news)
+        return bool(news)
+
+    def state_bytes(self) -> int:
+        """Return the size of the state on disk."""
+        return self._store.size()

@@ -1,0 +1,131 @@
+"""The heart: what one complete answer changes in an account, and what it posts to counters. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from exporter.days import SECONDS_PER_DAY, day_of
+from exporter.exact import add_each, subtract
+from exporter.ledger.account import NO_ROWS, Account, Bucket, Rows
+from exporter.ledger.regrouping import common_grain, credit, move_held
+from exporter.ledger.window import first_day_kept
+from exporter.openai_api.answer import Answer, RowKey, RowValues
+from exporter.openai_api.endpoints import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What an answer comes to.
+
+    Attributes:
+        account: the account after it.
+        postings: what counters grow by, per row key; never negative.
+        changed: by day, the rows whose values changed; None where a row is gone.
+        emerged: keys that a bucket held with other values, or not at all, before: their series must be exposed.
+        revisions_up: values of closed days that grew.
+        revisions_down: values of closed days that fell.
+    """
+
+    account: Account
+    postings: Rows
+    changed: Mapping[int, Mapping[RowKey, RowValues | None]]
+    emerged: Mapping[RowKey, RowValues]
+    revisions_up: int = 0
+    revisions_down: int = 0
+
+
+def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, revision_days: int) -> Settlement:
+    """Work out what `answer` changes.
+
+    A day not covered before (the very first answer, or a window wider than ever) becomes part of the zero line: its
+    values are remembered and not posted. A row missing from the answer is zero.
+
+    Args:
+        endpoint: the account's endpoint.
+        account: the account before.
+        answer: a complete answer.
+        now: our clock, Unix seconds.
+        revision_days: closed days that are read again; older ones are forgotten, where no gauge needs them.
+    """
+    today = day_of(min(now, answer.answered_at))
+    zero = (0,) * len(endpoint.measures)
+    counted_from = answer.end if account.covered_from is None or endpoint.is_level else account.covered_from
+    buckets = dict(account.buckets)
+    net: dict[RowKey, RowValues] = {}
+    changed: dict[int, dict[RowKey, RowValues | None]] = {}
+    emerged: dict[RowKey, RowValues] = {}
+    up = down = 0
+    for day in range(answer.start, answer.end, SECONDS_PER_DAY):
+        rows = answer.buckets.get(day, NO_ROWS)
+        held_bucket = buckets.get(day)
+        before = held_bucket.rows if held_bucket else NO_ROWS
+        regrouped = held_bucket is not None and held_bucket.grouping != answer.grouping
+        if rows == before and not regrouped:
+            continue
+        counted = before
+        if regrouped and held_bucket is not None:
+            counted = credit(before, rows, common_grain(endpoint.dimensions, held_bucket.grouping, answer.grouping))
+            changed[day] = dict.fromkeys(before, None) | dict(rows)
+        for key, delta in _differences(counted, rows, zero).items():
+            if not regrouped:
+                changed.setdefault(day, {})[key] = rows.get(key)
+            if key in rows:
+                emerged[key] = add_each(emerged[key], rows[key]) if key in emerged else rows[key]
+            if day >= counted_from:
+                net[key] = add_each(net[key], delta) if key in net else delta
+            if day < today and account.covered_from is not None:
+                up += any(value > 0 for value in delta)
+                down += any(value < 0 for value in delta)
+        buckets[day] = Bucket(answer.grouping, rows)
+    held = account.held
+    if held and account.grouping != answer.grouping:
+        present = {key for rows in answer.buckets.values() for key in rows}
+        held = move_held(held, net, present, common_grain(endpoint.dimensions, account.grouping, answer.grouping))
+    postings, held = _post(net, held, zero)
+    newest = min(max(answer.buckets, default=answer.start), today)
+    applied_through = newest if account.applied_through is None else max(newest, account.applied_through)
+    covered_from = answer.start if account.covered_from is None else min(answer.start, account.covered_from)
+    kept_from = max(covered_from, first_day_kept(endpoint, applied_through, revision_days))
+    return Settlement(
+        account=Account(
+            api=account.api,
+            covered_from=kept_from,
+            applied_through=applied_through,
+            grouping=answer.grouping,
+            buckets={day: bucket for day, bucket in buckets.items() if day >= kept_from},
+            held=held,
+            changed_at=now if any(changed.values()) or account.changed_at is None else account.changed_at,
+        ),
+        postings=postings,
+        changed=changed,
+        emerged=emerged,
+        revisions_up=up,
+        revisions_down=down,
+    )
+
+
+def _differences(before: Rows, after: Rows, zero: RowValues) -> dict[RowKey, RowValues]:
+    """Return after - before for every key where they differ."""
+    differences = {}
+    for key, values in after.items():
+        old = before.get(key, zero)
+        if values != old:
+            differences[key] = tuple(map(subtract, values, old))
+    for key in before.keys() - after.keys():
+        differences[key] = tuple(map(subtract, zero, before[key]))
+    return differences
+
+
+def _post(net: Rows, held: Rows, zero: RowValues) -> tuple[dict[RowKey, RowValues], dict[RowKey, RowValues]]:
+    """Turn net changes into postings that never fall: a fall is held back, later growth absorbs it first."""
+    postings: dict[RowKey, RowValues] = {}
+    still_held = dict(held)
+    for key in net.keys() | held.keys():
+        owed = held.get(key, zero)
+        growth = tuple(map(subtract, net.get(key, zero), owed))
+        if any(value > 0 for value in growth):
+            postings[key] = tuple(max(value, 0) for value in growth)
+        if any(value < 0 for value in growth):
+            still_held[key] = tuple(-min(value, 0) for value in growth)
+        else:
+            still_held.pop(key, None)
+    return postings, still_held

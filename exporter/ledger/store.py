@@ -1,0 +1,329 @@
+"""The state on disk: one SQLite file, one transaction per change, one process at a time."""
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Final, Self
+
+from exporter.exact import Amount
+from exporter.ledger.account import Account, Bucket
+from exporter.ledger.counters import Counter, SeriesName
+from exporter.ledger.settlement import Settlement
+from exporter.openai_api.answer import RowKey, RowValues
+from exporter.openai_api.endpoints import COSTS, ENDPOINTS, Endpoint
+
+STATE_FILE: Final = "ledger.sqlite3"
+LOCK_FILE: Final = "ledger.lock"
+SCHEMA_VERSION: Final = 1
+# Tells our file from any other SQLite file: "OUEx".
+APPLICATION_ID: Final = 0x4F554578
+
+_SCHEMA: Final = """
+CREATE TABLE account (
+  api TEXT PRIMARY KEY, covered_from INTEGER, applied_through INTEGER, grouping TEXT NOT NULL, changed_at INTEGER
+) WITHOUT ROWID;
+CREATE TABLE bucket (api TEXT, day INTEGER, grouping TEXT NOT NULL, PRIMARY KEY (api, day)) WITHOUT ROWID;
+CREATE TABLE row (api TEXT, day INTEGER, key TEXT, amounts TEXT NOT NULL, PRIMARY KEY (api, day, key)) WITHOUT ROWID;
+CREATE TABLE held (api TEXT, key TEXT, amounts TEXT NOT NULL, PRIMARY KEY (api, key)) WITHOUT ROWID;
+CREATE TABLE counter (
+  family TEXT, labels TEXT, total TEXT NOT NULL, shown INTEGER NOT NULL, PRIMARY KEY (family, labels)
+) WITHOUT ROWID;
+CREATE TABLE project (id TEXT PRIMARY KEY, name TEXT NOT NULL, status TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class StateError(Exception):
+    """The state cannot be used. The message names the path and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """What the file held. `restored` is False for a file made just now."""
+
+    restored: bool
+    accounts: Mapping[str, Account]
+    counters: Mapping[SeriesName, Counter]
+    project_names: Mapping[str, tuple[str, str]]
+
+
+class Store:
+    """The open state file; closing it lets another process have it.
+
+    Raises:
+        StateError: from `open` when the state is locked, unreadable, corrupt or newer than this program; from the
+            writing methods when a transaction fails, which then changed nothing.
+    """
+
+    def __init__(self, directory: Path, connection: sqlite3.Connection, lock: int) -> None:
+        self._directory = directory
+        self._connection = connection
+        self._lock = lock
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Open the state in `directory`, making both if they are not there."""
+        lock = _take_lock(directory)
+        path = directory / STATE_FILE
+        try:
+            connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+            try:
+                _prepare(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.DatabaseError as error:
+            os.close(lock)
+            raise _unusable(path, error) from error
+        except BaseException:
+            os.close(lock)
+            raise
+        return cls(directory, connection, lock)
+
+    def close(self) -> None:
+        """Close the file and give up the lock."""
+        self._connection.close()
+        os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def size(self) -> int:
+        """Return the bytes the state takes on disk, its write-ahead log included."""
+        return sum(file.stat().st_size for file in self._directory.glob(STATE_FILE + "*"))
+
+    def load(self) -> StoredState:
+        """Read everything."""
+        path = self._directory / STATE_FILE
+        try:
+            return _load(self._connection)
+        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, InvalidOperation) as error:
+            raise _unusable(path, error) from error
+
+    def save_settlement(
+        self, settlement: Settlement, totals: Mapping[SeriesName, Amount], held_before: Mapping[RowKey, RowValues]
+    ) -> None:
+        """Make one applied answer durable: all of it or nothing."""
+        account = settlement.account
+        endpoint = ENDPOINTS[account.api]
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO account VALUES (?, ?, ?, ?, ?)",
+                (
+                    account.api,
+                    account.covered_from,
+                    account.applied_through,
+                    json.dumps(account.grouping),
+                    account.changed_at,
+                ),
+            )
+            connection.execute(
+                "DELETE FROM row WHERE api = ? AND day < ?",
+                (account.api, account.covered_from),
+            )
+            connection.execute("DELETE FROM bucket WHERE api = ? AND day < ?", (account.api, account.covered_from))
+            for day, rows in settlement.changed.items():
+                if day not in account.buckets:
+                    continue
+                connection.execute(
+                    "INSERT OR REPLACE INTO bucket VALUES (?, ?, ?)", (account.api, day, json.dumps(account.grouping))
+                )
+                self._write_rows(endpoint, day, rows)
+            if account.held is not held_before and account.held != held_before:
+                connection.execute("DELETE FROM held WHERE api = ?", (account.api,))
+                connection.executemany(
+                    "INSERT INTO held VALUES (?, ?, ?)",
+                    (
+                        (account.api, _encode_key(endpoint, key), _encode_values(endpoint, values))
+                        for key, values in account.held.items()
+                    ),
+                )
+            connection.executemany(
+                "INSERT INTO counter VALUES (?, ?, ?, 0) "
+                "ON CONFLICT (family, labels) DO UPDATE SET total = excluded.total",
+                ((name.family, json.dumps(name.labels), str(total)) for name, total in totals.items()),
+            )
+
+    def save_shown(self, names: Iterable[SeriesName]) -> None:
+        """Remember that these series' values are exposed: after a restart they must never stand at 0 again."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "UPDATE counter SET shown = 1 WHERE family = ? AND labels = ?",
+                ((name.family, json.dumps(name.labels)) for name in names),
+            )
+
+    def save_project_names(self, project_names: Mapping[str, tuple[str, str]]) -> None:
+        """Remember names and statuses by project id, so that a restart posts under the names it used before."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO project VALUES (?, ?, ?)",
+                ((identifier, name, status) for identifier, (name, status) in project_names.items()),
+            )
+
+    def _write_rows(self, endpoint: Endpoint, day: int, rows: Mapping[RowKey, RowValues | None]) -> None:
+        self._connection.executemany(
+            "DELETE FROM row WHERE api = ? AND day = ? AND key = ?",
+            ((endpoint.api, day, _encode_key(endpoint, key)) for key, values in rows.items() if values is None),
+        )
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO row VALUES (?, ?, ?, ?)",
+            (
+                (endpoint.api, day, _encode_key(endpoint, key), _encode_values(endpoint, values))
+                for key, values in rows.items()
+                if values is not None
+            ),
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # A failed COMMIT (disk full) may have ended the transaction by itself.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise StateError(
+                f"cannot write the state in {self._directory}: {error}; nothing of this poll was counted, the next one "
+                "makes up for it. Free or enlarge the disk, or mend the folder's permissions."
+            ) from error
+
+
+def _take_lock(directory: Path) -> int:
+    path = directory / LOCK_FILE
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(
+            f"cannot use the state folder {directory}: {error.strerror}. "
+            "Name a folder this user can write with --storage.path."
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+        os.close(lock)
+        raise StateError(
+            f"the state in {directory} is in use by another process (pid {holder}). "
+            "Stop that one, or give this one a folder of its own with --storage.path."
+        ) from error
+    try:
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+    except OSError as error:
+        os.close(lock)
+        raise StateError(
+            f"cannot write to the state folder {directory}: {error.strerror}. Free or enlarge the disk."
+        ) from error
+    return lock
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    # WAL with full synchronisation: a commit is on the disk when it returns, whatever happens to the process.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    if version == 0 and application == 0 and tables == 0:
+        connection.executescript(
+            f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; "
+            f"PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
+        )
+        path.chmod(0o600)
+        return
+    if application != APPLICATION_ID:
+        raise StateError(f"{path} is not a state of this program. Name another folder with --storage.path.")
+    if version > SCHEMA_VERSION:
+        raise StateError(
+            f"{path} was written by a newer version (state version {version}, this program knows {SCHEMA_VERSION}). "
+            "Start the newer version, or name another folder with --storage.path: counters then begin at zero."
+        )
+    problem = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    if problem != "ok":
+        raise sqlite3.DatabaseError(problem)
+
+
+def _load(connection: sqlite3.Connection) -> StoredState:
+    buckets: dict[str, dict[int, Bucket]] = {api: {} for api in ENDPOINTS}
+    rows: dict[tuple[str, int], dict[RowKey, RowValues]] = {}
+    for api, day, key, amounts in connection.execute("SELECT api, day, key, amounts FROM row"):
+        endpoint = ENDPOINTS[api]
+        rows.setdefault((api, day), {})[_decode_key(endpoint, key)] = _decode_values(endpoint, amounts)
+    for api, day, grouping in connection.execute("SELECT api, day, grouping FROM bucket"):
+        buckets[api][day] = Bucket(tuple(json.loads(grouping)), rows.get((api, day), {}))
+    held: dict[str, dict[RowKey, RowValues]] = {api: {} for api in ENDPOINTS}
+    for api, key, amounts in connection.execute("SELECT api, key, amounts FROM held"):
+        held[api][_decode_key(ENDPOINTS[api], key)] = _decode_values(ENDPOINTS[api], amounts)
+    accounts = {
+        api: Account(
+            api=api,
+            covered_from=covered_from,
+            applied_through=applied_through,
+            grouping=tuple(json.loads(grouping)),
+            buckets=buckets[api],
+            held=held[api],
+            changed_at=changed_at,
+        )
+        for api, covered_from, applied_through, grouping, changed_at in connection.execute(
+            "SELECT api, covered_from, applied_through, grouping, changed_at FROM account"
+        )
+    }
+    counters = {
+        SeriesName(family, tuple((name, value) for name, value in json.loads(labels))): Counter(
+            _decode_amount(total), bool(shown)
+        )
+        for family, labels, total, shown in connection.execute("SELECT family, labels, total, shown FROM counter")
+    }
+    projects = {
+        identifier: (name, status)
+        for identifier, name, status in connection.execute("SELECT id, name, status FROM project")
+    }
+    return StoredState(bool(accounts or counters), accounts, counters, projects)
+
+
+def _key_names(endpoint: Endpoint) -> tuple[str, ...]:
+    return (*endpoint.dimensions, "currency") if endpoint is COSTS else endpoint.dimensions
+
+
+def _encode_key(endpoint: Endpoint, key: RowKey) -> str:
+    return json.dumps({name: value for name, value in zip(_key_names(endpoint), key, strict=True) if value is not None})
+
+
+def _decode_key(endpoint: Endpoint, text: str) -> RowKey:
+    values = json.loads(text)
+    return tuple(values.get(name) for name in _key_names(endpoint))
+
+
+def _encode_values(endpoint: Endpoint, values: RowValues) -> str:
+    return json.dumps({name: str(value) for name, value in zip(endpoint.measures, values, strict=True) if value})
+
+
+def _decode_values(endpoint: Endpoint, text: str) -> RowValues:
+    values = json.loads(text)
+    return tuple(_decode_amount(values[name]) if name in values else 0 for name in endpoint.measures)
+
+
+def _decode_amount(text: str) -> Amount:
+    return int(text) if text.lstrip("-").isdecimal() else Decimal(text)
+
+
+def _unusable(path: Path, error: Exception) -> StateError:
+    return StateError(
+        f"the state file {path} cannot be read ({error}). Nothing was changed. Restore it from a backup, or move it "
+        "away and start again: counters then begin at zero, from what the API holds at that moment."
+    )
