@@ -1,0 +1,183 @@
+"""One moment of the ledger as ready-made pages: built by the poller, read by the web server, never changed."""
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from exporter.attribution import Attribution
+from exporter.days import day_of
+from exporter.exact import Amount
+from exporter.ledger.account import Account, held_by_measure
+from exporter.ledger.counters import CounterBook, SeriesName
+from exporter.ledger.ledger import Ledger
+from exporter.metrics.catalogue import (
+    COST,
+    EVENT_GAUGES,
+    HELD_BACK,
+    PROJECT_INFO,
+    SERIES,
+    SERIES_LIMIT,
+    USAGE_COUNTERS,
+    Family,
+    cost_counter,
+)
+from exporter.metrics.event_gauges import Gauges, event_gauges
+from exporter.metrics.rendering import join_samples, render_header, render_name, render_samples, render_value
+from exporter.openai_api.endpoints import ENDPOINTS
+
+# Level 1: the pages are long and repetitive, higher levels cost far more time than they save bytes.
+_GZIP_LEVEL: Final = 1
+_GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A page without its per-scrape end, plain and compressed.
+
+    The compressor has taken in `plain` and been flushed: a copy of it compresses what is appended.
+    """
+
+    plain: bytes
+    compressed: bytes
+    compressor: Any
+
+    @classmethod
+    def of(cls, plain: bytes) -> "Body":
+        """Compress a page."""
+        compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+        compressed = compressor.compress(plain) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        return cls(plain, compressed, compressor)
+
+    def ending_with(self, end: bytes, *, gzip: bool) -> Sequence[bytes]:
+        """Return the whole page: this body, then `end`. With `gzip` it is one gzip member."""
+        if not gzip:
+            return self.plain, end
+        compressor = self.compressor.copy()
+        return self.compressed, compressor.compress(end) + compressor.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Both formats of everything the ledger has to say.
+
+    Attributes:
+        today: the UTC midnight that `day="today"` meant when this was built.
+        text: for the Prometheus text format 0.0.4.
+        openmetrics: for OpenMetrics 1.0.0, without its end marker.
+    """
+
+    today: int
+    text: Body
+    openmetrics: Body
+
+
+class SnapshotBuilder:
+    """Builds snapshots, keeping the texts of what did not change since the last one."""
+
+    def __init__(self) -> None:
+        self._names: dict[SeriesName, str] = {}
+        self._gauges: dict[str, tuple[tuple[Account, Attribution, int, int], Gauges]] = {}
+
+    def build(self, ledger: Ledger, attribution: Attribution, now: float) -> Snapshot:
+        """Render the ledger as it stands at `now`, Unix seconds."""
+        today = day_of(now)
+        blocks: list[tuple[Family, str]] = []
+        series: dict[SeriesName, Amount] = {}
+
+        def add_block(family: Family, samples: str) -> None:
+            if samples:
+                blocks.append((family, samples))
+                series[SeriesName(SERIES.name, (("family", family.name),))] = samples.count("\n")
+
+        for family, samples in self._counters(ledger.book):
+            add_block(family, samples)
+        for family, samples in self._event_gauges(ledger, attribution, today):
+            add_block(family, samples)
+        add_block(PROJECT_INFO, render_samples(_project_info(ledger.project_names)))
+        blocks.append((HELD_BACK, render_samples(_held_back(ledger.accounts))))
+        blocks.append((SERIES, render_samples(series)))
+        limits = {
+            SeriesName(SERIES_LIMIT.name, (("family", family.name),)): ledger.book.limit
+            for family in (*USAGE_COUNTERS, COST)
+        }
+        blocks.append((SERIES_LIMIT, render_samples(limits)))
+        return Snapshot(
+            today,
+            _body(blocks, openmetrics=False),
+            _body(blocks, openmetrics=True),
+        )
+
+    def _counters(self, book: CounterBook) -> list[tuple[Family, str]]:
+        families = {family.name: family for family in (*USAGE_COUNTERS, COST)}
+        for name in book.series_per_family():
+            if name not in families:
+                currency = name.removeprefix("openai_cost_").removesuffix("_total")
+                families[name] = cost_counter(currency)
+        lines: dict[str, list[tuple[str, str]]] = {name: [] for name in families}
+        for series, counter in book.counters.items():
+            text = self._names.get(series)
+            if text is None:
+                text = self._names[series] = render_name(series)
+            lines[series.family].append((text, render_value(counter.value) if counter.shown else "0"))
+        return [(family, join_samples(lines[name])) for name, family in families.items()]
+
+    def _event_gauges(self, ledger: Ledger, attribution: Attribution, today: int) -> list[tuple[Family, str]]:
+        texts: dict[Family, list[str]] = {family: [] for family in EVENT_GAUGES}
+        for api, account in ledger.accounts.items():
+            # A full family folds what it does not know: that depends on how many series there are.
+            basis = (account, attribution, today, len(ledger.book.counters))
+            known = self._gauges.get(api)
+            if known is None or any(new is not old and new != old for new, old in zip(basis, known[0], strict=True)):
+                known = basis, event_gauges(ENDPOINTS[api], account, attribution, ledger.book, today)
+                self._gauges[api] = known
+            for family, samples in known[1].items():
+                texts.setdefault(family, []).append(render_samples(samples))
+        return [(family, "".join(parts)) for family, parts in texts.items()]
+
+
+def _project_info(names: Mapping[str, tuple[str, str]]) -> dict[SeriesName, Amount]:
+    return {
+        SeriesName(PROJECT_INFO.name, (("project_id", identifier), ("project", name), ("status", status))): 1
+        for identifier, (name, status) in names.items()
+    }
+
+
+def _held_back(accounts: Mapping[str, Account]) -> dict[SeriesName, Amount]:
+    return {
+        SeriesName(HELD_BACK.name, (("api", api), ("measure", measure))): held
+        for api, account in accounts.items()
+        if account.covered_from is not None and not ENDPOINTS[api].is_level
+        for measure, held in held_by_measure(ENDPOINTS[api], account).items()
+    }
+
+
+def _body(blocks: Sequence[tuple[Family, str]], *, openmetrics: bool) -> Body:
+    return Body.of(
+        "".join(
+            [
+                text
+                for family, samples in blocks
+                if samples
+                for text in (render_header(family, openmetrics=openmetrics), samples)
+            ]
+        ).encode()
+    )
+
+
+class Pages:
+    """The newest snapshot, with self-metrics appended at every scrape.
+
+    Attributes:
+        snapshot: swapped whole by the poller.
+    """
+
+    def __init__(self, snapshot: Snapshot, self_metrics: Callable[[bool], bytes]) -> None:
+        self.snapshot = snapshot
+        self._self_metrics = self_metrics
+
+    def page(self, *, openmetrics: bool, gzip: bool) -> Sequence[bytes]:
+        """Return the page in chunks. Never waits for a poll, the disk or OpenAI."""
+        snapshot = self.snapshot
+        body = snapshot.openmetrics if openmetrics else snapshot.text
+        return body.ending_with(self._self_metrics(openmetrics), gzip=gzip)
