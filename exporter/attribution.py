@@ -1,10 +1,11 @@
 """Whose a row is: the labels a row of usage or costs gets, from its key and the names known now. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.ledger.counters import SeriesName
+from exporter.ledger.store import DirectoryEntry
 from exporter.line_items import parse_line_item
 from exporter.metrics.catalogue import COUNTED, OPT_IN_LABELS, Family, cost_counter
 from exporter.openai_api.answer import RowKey
@@ -19,14 +20,14 @@ class Attribution:
     """Resolves row keys to labels.
 
     Attributes:
-        project_names: project names by id; an unknown id is its own name.
+        projects: the directory's projects by id; an unknown id is its own name.
         opt_in: the names of `OPT_IN_LABELS` that are switched on.
-        api_key_names: API key names by id, for the label `api_key`.
+        api_keys: the directory's API keys by id, for the label `api_key`.
     """
 
-    project_names: Mapping[str, str]
+    projects: Mapping[str, DirectoryEntry]
     opt_in: frozenset[str] = frozenset()
-    api_key_names: Mapping[str, str] | None = None
+    api_keys: Mapping[str, DirectoryEntry] = field(default_factory=dict)
 
     def grouping(self, endpoint: Endpoint) -> tuple[str, ...]:
         """Return the dimensions to ask `endpoint` for, in its own order: the contract's and the opted-in."""
@@ -40,7 +41,7 @@ class Attribution:
         line_item = row.get("line_item") or ""
         labels = {
             "project_id": project_id,
-            "project": self.project_names.get(project_id, project_id) if project_id else NO_PROJECT,
+            "project": _name(self.projects, project_id) if project_id else NO_PROJECT,
             "model": parse_line_item(line_item).model if endpoint is COSTS else row.get("model") or "",
             "workflow": UNMAPPED,
             "operation": endpoint.operation,
@@ -52,8 +53,8 @@ class Attribution:
             dimension, names = OPT_IN_LABELS[option]
             if dimension in row:
                 labels |= dict.fromkeys(names, row[dimension] or "")
-        if "api_key" in labels and self.api_key_names:
-            labels["api_key"] = self.api_key_names.get(labels["api_key_id"], labels["api_key_id"])
+        if "api_key" in labels:
+            labels["api_key"] = _name(self.api_keys, labels["api_key_id"])
         return labels
 
     def series(self, family: Family, labels: Mapping[str, str], extra: tuple[tuple[str, str], ...] = ()) -> SeriesName:
@@ -77,3 +78,8 @@ class Attribution:
     @property
     def _opt_in_names(self) -> tuple[str, ...]:
         return tuple(name for option, (_, names) in OPT_IN_LABELS.items() if option in self.opt_in for name in names)
+
+
+def _name(directory: Mapping[str, DirectoryEntry], identifier: str) -> str:
+    entry = directory.get(identifier)
+    return entry.name if entry else identifier

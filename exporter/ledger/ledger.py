@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from exporter.exact import Amount, add
 from exporter.ledger.account import Account
 from exporter.ledger.counters import CounterBook, SeriesName, SeriesOf
 from exporter.ledger.settlement import Settlement, settle
-from exporter.ledger.store import Store
+from exporter.ledger.store import DirectoryEntry, Store
 from exporter.openai_api.answer import Answer
 from exporter.openai_api.endpoints import ENDPOINTS
+
+DIRECTORY_KINDS: Final = ("projects", "api_keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Ledger:
         restored: whether the state was there before this process.
         accounts: by api; replaced, never changed in place.
         book: the counters.
+        directory: names by kind (`DIRECTORY_KINDS`) and id; never forgotten, so that deleted ones keep theirs.
         committed_at: when the state was last written, Unix seconds; None before the first time.
     """
 
@@ -38,7 +42,7 @@ class Ledger:
         self.restored = state.restored
         self.accounts: dict[str, Account] = {api: state.accounts.get(api, Account(api)) for api in ENDPOINTS}
         self.book = CounterBook(state.counters, series_limit)
-        self.project_names = dict(state.project_names)
+        self.directory = {kind: dict(state.directory.get(kind, {})) for kind in DIRECTORY_KINDS}
         self.committed_at: float | None = None
 
     def apply(self, answer: Answer, series_of: SeriesOf, *, now: float, revision_days: int) -> Applied:
@@ -96,16 +100,17 @@ class Ledger:
             self.book.show(names)
         return bool(names)
 
-    def learn_project_names(self, names: Mapping[str, tuple[str, str]]) -> bool:
-        """Take over names and statuses by project id; return whether any changed. Ids not named keep theirs.
+    def learn_names(self, kind: str, entries: Mapping[str, DirectoryEntry]) -> bool:
+        """Take over names by id; return whether any changed. Ids not named keep theirs.
 
         Raises:
             StateError: they could not be made durable; then nothing changed.
         """
-        news = {identifier: entry for identifier, entry in names.items() if self.project_names.get(identifier) != entry}
+        known = self.directory[kind]
+        news = {identifier: entry for identifier, entry in entries.items() if known.get(identifier) != entry}
         if news:
-            self._store.save_project_names(news)
-            self.project_names.update(news)
+            self._store.save_directory(kind, news)
+            known.update(news)
         return bool(news)
 
     def state_bytes(self) -> int:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from exporter.exact import Amount
 from exporter.ledger.account import Account, Bucket
@@ -34,7 +34,9 @@ CREATE TABLE held (api TEXT, key TEXT, amounts TEXT NOT NULL, PRIMARY KEY (api, 
 CREATE TABLE counter (
   family TEXT, labels TEXT, total TEXT NOT NULL, shown INTEGER NOT NULL, PRIMARY KEY (family, labels)
 ) WITHOUT ROWID;
-CREATE TABLE project (id TEXT PRIMARY KEY, name TEXT NOT NULL, status TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE directory (
+  kind TEXT, id TEXT, name TEXT NOT NULL, status TEXT NOT NULL, PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
 """
 
 
@@ -42,14 +44,21 @@ class StateError(Exception):
     """The state cannot be used. The message names the path and the remedy."""
 
 
+class DirectoryEntry(NamedTuple):
+    """What the directory says of one id. `status` is empty where there is none."""
+
+    name: str
+    status: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """What the file held. `restored` is False for a file made just now."""
+    """What the file held. `restored` is False for a file made just now; `directory` is by kind and id."""
 
     restored: bool
     accounts: Mapping[str, Account]
     counters: Mapping[SeriesName, Counter]
-    project_names: Mapping[str, tuple[str, str]]
+    directory: Mapping[str, Mapping[str, "DirectoryEntry"]]
 
 
 class Store:
@@ -160,12 +169,12 @@ class Store:
                 ((name.family, json.dumps(name.labels)) for name in names),
             )
 
-    def save_project_names(self, project_names: Mapping[str, tuple[str, str]]) -> None:
-        """Remember names and statuses by project id, so that a restart posts under the names it used before."""
+    def save_directory(self, kind: str, entries: Mapping[str, DirectoryEntry]) -> None:
+        """Remember names by kind and id, so that a restart posts under the names it used before."""
         with self._transaction() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO project VALUES (?, ?, ?)",
-                ((identifier, name, status) for identifier, (name, status) in project_names.items()),
+                "INSERT OR REPLACE INTO directory VALUES (?, ?, ?, ?)",
+                ((kind, identifier, entry.name, entry.status) for identifier, entry in entries.items()),
             )
 
     def _write_rows(self, endpoint: Endpoint, day: int, rows: Mapping[RowKey, RowValues | None]) -> None:
@@ -289,11 +298,10 @@ def _load(connection: sqlite3.Connection) -> StoredState:
         )
         for family, labels, total, shown in connection.execute("SELECT family, labels, total, shown FROM counter")
     }
-    projects = {
-        identifier: (name, status)
-        for identifier, name, status in connection.execute("SELECT id, name, status FROM project")
-    }
-    return StoredState(bool(accounts or counters), accounts, counters, projects)
+    directory: dict[str, dict[str, DirectoryEntry]] = {}
+    for kind, identifier, name, status in connection.execute("SELECT kind, id, name, status FROM directory"):
+        directory.setdefault(kind, {})[identifier] = DirectoryEntry(name, status)
+    return StoredState(bool(accounts or counters), accounts, counters, directory)
 
 
 def _key_names(endpoint: Endpoint) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from exporter.exact import Amount
 from exporter.ledger.account import Account, held_by_measure
 from exporter.ledger.counters import CounterBook, SeriesName
 from exporter.ledger.ledger import Ledger
+from exporter.ledger.store import DirectoryEntry
 from exporter.metrics.catalogue import (
     COST,
     EVENT_GAUGES,
@@ -94,7 +95,7 @@ class SnapshotBuilder:
             add_block(family, samples)
         for family, samples in self._event_gauges(ledger, attribution, today):
             add_block(family, samples)
-        add_block(PROJECT_INFO, render_samples(_project_info(ledger.project_names)))
+        add_block(PROJECT_INFO, render_samples(_project_info(ledger.directory["projects"])))
         blocks.append((HELD_BACK, render_samples(_held_back(ledger.accounts))))
         blocks.append((SERIES, render_samples(series)))
         limits = {
@@ -136,10 +137,12 @@ class SnapshotBuilder:
         return [(family, "".join(parts)) for family, parts in texts.items()]
 
 
-def _project_info(names: Mapping[str, tuple[str, str]]) -> dict[SeriesName, Amount]:
+def _project_info(projects: Mapping[str, DirectoryEntry]) -> dict[SeriesName, Amount]:
     return {
-        SeriesName(PROJECT_INFO.name, (("project_id", identifier), ("project", name), ("status", status))): 1
-        for identifier, (name, status) in names.items()
+        SeriesName(
+            PROJECT_INFO.name, (("project_id", identifier), ("project", entry.name), ("status", entry.status))
+        ): 1
+        for identifier, entry in projects.items()
     }
 
 
