@@ -1,4 +1,4 @@
-"""What one complete read of a usage or costs endpoint says: the only thing that crosses from the client to the ledger."""
+"""What one complete read of a usage or costs endpoint says: all that crosses from the client to the ledger."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

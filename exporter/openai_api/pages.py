@@ -1,0 +1,107 @@
+"""One page of a usage or costs read: bytes to buckets of raw rows. Pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal, NoReturn
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from exporter.openai_api.endpoints import SECONDS_PER_DAY
+
+# Longer whole numbers stay Decimals: 1e999999 must not be written out.
+_LONGEST_WHOLE_NUMBER: Final = 40
+
+
+class _Bucket(BaseModel):
+    object: Literal["bucket"]
+    start_time: Annotated[int, Field(strict=True, ge=0, lt=2**40)]
+    results: list[Any]
+
+
+class _Page(BaseModel):
+    object: Literal["page"]
+    data: list[_Bucket]
+    has_more: Annotated[bool, Field(strict=True)]
+    next_page: str | None = None
+
+
+_PAGE: Final = TypeAdapter(_Page)
+
+
+class NotAPageError(ValueError):
+    """The bytes are no page; the message says where, never what stands there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Buckets and the way on.
+
+    Attributes:
+        rows_by_day: raw rows by the UTC midnight of their bucket; buckets of one day joined.
+        has_more: whether the API says that a page follows.
+        cursor: for the next page, None if there is none.
+    """
+
+    rows_by_day: Mapping[int, Sequence[object]]
+    has_more: bool
+    cursor: str | None
+
+
+def parse_page(body: bytes) -> Page:
+    """Read a page.
+
+    Raises:
+        NotAPageError: it is no JSON or has another shape.
+    """
+    page = _validated(parse_json(body))
+    rows_by_day: dict[int, list[object]] = {}
+    for bucket in page.data:
+        day = bucket.start_time - bucket.start_time % SECONDS_PER_DAY
+        rows_by_day.setdefault(day, []).extend(bucket.results)
+    return Page(rows_by_day, page.has_more, page.next_page or None)
+
+
+def parse_json(body: bytes) -> object:
+    """Read JSON with exact numbers: whole ones as int, however they are spelled, others as Decimal.
+
+    Raises:
+        NotAPageError: it is no JSON.
+    """
+    flaw = "the answer is no JSON"
+    try:
+        parsed: object = json.loads(body, parse_float=_exact_number, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        flaw = f"the answer is no JSON (line {error.lineno}, column {error.colno}, {len(body)} bytes in all)"
+    except (ValueError, ArithmeticError, RecursionError):
+        flaw = "the answer is no JSON that can be read"
+    else:
+        return parsed
+    # Raised here, not above: the decoder's own error carries the whole document.
+    raise NotAPageError(flaw)
+
+
+def _validated(frame: object) -> _Page:
+    try:
+        return _PAGE.validate_python(frame)
+    except ValidationError as error:
+        where = field_path(error)
+    raise NotAPageError(f"the answer has an unexpected shape at {where or 'its top'}")
+
+
+def field_path(error: ValidationError) -> str:
+    """Where the first flaw is, such as `data.0.start_time`."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return ".".join(str(step) for step in first["loc"])
+
+
+def _exact_number(text: str) -> int | Decimal:
+    number = Decimal(text)
+    if number.adjusted() < _LONGEST_WHOLE_NUMBER and number == number.to_integral_value():
+        return int(number)
+    return number
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,240 @@
+"""Reads a window of days from one endpoint: all pages or nothing, with the fallbacks the API makes necessary."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from exporter.openai_api.answer import Answer, RowKey, RowValues
+from exporter.openai_api.connection import Query, Reply
+from exporter.openai_api.endpoints import BUCKETS_PER_PAGE, SECONDS_PER_DAY, Endpoint
+from exporter.openai_api.errors import BadAnswer, EndpointAbsent, KeyRefused, RequestRefused, quoted
+from exporter.openai_api.pages import NotAPageError, Page, parse_page
+from exporter.openai_api.refusal import Refusal, earliest_start, refused_dimensions, smaller_limit
+from exporter.openai_api.rows import read_rows
+
+_log = logging.getLogger(__name__)
+
+_REFUSAL_MEMORY_SECONDS: Final = SECONDS_PER_DAY
+# Every fallback makes the request smaller; this only bounds an API that always finds something new to refuse.
+_MOST_FALLBACKS: Final = 12
+_ABSENT: Final = frozenset({400, 403, 404, 405})
+_BAD_REQUEST: Final = 400
+
+
+class Api(Protocol):
+    """What a reader needs of a connection."""
+
+    def get(self, path: str, params: Query, api: str) -> Reply:
+        """Ask; see `Connection.get`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One read's query, which stays the same over all its pages."""
+
+    endpoint: Endpoint
+    start: int
+    end: int
+    grouping: tuple[str, ...]
+    limit: int
+
+    def query(self, cursor: str | None) -> Query:
+        return (
+            ("start_time", str(self.start)),
+            ("end_time", str(self.end)),
+            ("bucket_width", "1d"),
+            ("limit", str(self.limit)),
+            *(("group_by[]", dimension) for dimension in self.grouping),
+            *(() if cursor is None else (("page", cursor),)),
+        )
+
+
+@dataclass(slots=True)
+class _Walk:
+    """What the pages of one read gave so far."""
+
+    buckets: dict[int, Mapping[RowKey, RowValues]] = field(default_factory=dict)
+    rejected: Counter[str] = field(default_factory=Counter)
+    first_rejected: dict[str, str] = field(default_factory=dict)
+    seen_days: set[int] = field(default_factory=set)
+    cursors: set[str] = field(default_factory=set)
+    answered_at: int = 0
+
+
+class WindowReader:
+    """Reads windows, and remembers for a day which groupings an endpoint refused."""
+
+    def __init__(self, connection: Api, clock: Callable[[], float]) -> None:
+        """Remember nothing yet.
+
+        Args:
+            connection: to the API.
+            clock: Unix seconds.
+        """
+        self._connection = connection
+        self._clock = clock
+        self._refused_until: dict[str, dict[str, float]] = {}
+        self._limits: dict[str, int] = {}
+
+    def refused_groupings(self, api: str) -> frozenset[str]:
+        """Dimensions that the API refused for this endpoint less than a day ago."""
+        now = self._clock()
+        return frozenset(name for name, until in self._refused_until.get(api, {}).items() if now < until)
+
+    def read(self, endpoint: Endpoint, start: int, end: int, grouping: Collection[str]) -> Answer:
+        """Read every day from `start` up to `end`, by the dimensions of `grouping` that the API accepts.
+
+        Args:
+            endpoint: what to read.
+            start: a UTC midnight.
+            end: a later UTC midnight; tomorrow's, to read all there is.
+            grouping: dimensions of the endpoint.
+
+        Raises:
+            OpenAIError: nothing was read.
+            ValueError: the window or the grouping makes no sense.
+        """
+        if start % SECONDS_PER_DAY or end % SECONDS_PER_DAY or not 0 <= start < end:
+            raise ValueError("a window runs from one UTC midnight to a later one")
+        if not set(grouping) <= set(endpoint.dimensions):
+            raise ValueError(f"{endpoint.api} has no such dimension")
+        refused = self.refused_groupings(endpoint.api)
+        request = _Request(
+            endpoint,
+            start,
+            end,
+            tuple(name for name in endpoint.dimensions if name in grouping and name not in refused),
+            self._limits.get(endpoint.api, BUCKETS_PER_PAGE),
+        )
+        for _ in range(_MOST_FALLBACKS):
+            try:
+                return self._read_pages(request)
+            except RequestRefused as refusal:
+                request = self._smaller_request(request, refusal)
+            except KeyRefused as refusal:
+                if endpoint.may_be_absent and refusal.status in _ABSENT:
+                    raise EndpointAbsent(endpoint.api, refusal.status or 0, refusal.message) from None
+                raise
+        raise BadAnswer(endpoint.api, f"OpenAI refused {_MOST_FALLBACKS} ways to ask, each for another reason")
+
+    def _smaller_request(self, request: _Request, error: RequestRefused) -> _Request:
+        """Ask for less where the refusal says what is too much; pass it on where it does not."""
+        endpoint = request.endpoint
+        refusal = Refusal(error.message, error.param, error.code)
+        if error.status == _BAD_REQUEST:
+            earliest = earliest_start(refusal)
+            if earliest is not None and request.start < earliest < request.end:
+                self._log_lost_history(request, earliest)
+                return replace(request, start=earliest)
+            dropped = refused_dimensions(refusal, request.grouping, endpoint.always_grouped)
+            if dropped:
+                self._remember(endpoint.api, dropped, error)
+                return replace(request, grouping=tuple(name for name in request.grouping if name not in dropped))
+            limit = smaller_limit(refusal, request.limit)
+            if limit is not None:
+                self._limits[endpoint.api] = limit
+                return replace(request, limit=limit)
+        if endpoint.may_be_absent and error.status in _ABSENT:
+            raise EndpointAbsent(endpoint.api, error.status, error.message) from None
+        raise error
+
+    def _remember(self, api: str, dropped: Collection[str], error: RequestRefused) -> None:
+        until = self._clock() + _REFUSAL_MEMORY_SECONDS
+        self._refused_until.setdefault(api, {}).update(dict.fromkeys(dropped, until))
+        _log.warning(
+            "the API refused a grouping, reading on without it; it is tried again in a day",
+            extra={"api": api, "dimensions": ",".join(sorted(dropped)), "reason": quoted(error.message)},
+        )
+
+    def _log_lost_history(self, request: _Request, earliest: int) -> None:
+        _log.warning(
+            "the API holds no older history, what was before is out of reach",
+            extra={"api": request.endpoint.api, "asked_from": _day(request.start), "starts_at": _day(earliest)},
+        )
+
+    def _read_pages(self, request: _Request) -> Answer:
+        api = request.endpoint.api
+        walk = _Walk()
+        cursor: str | None = None
+        stopped_by = "there is no end to the pages"
+        # Every page must bring a new day, so there are never more pages than days, but for a last one that has none.
+        for number in range((request.end - request.start) // SECONDS_PER_DAY + 2):
+            reply = self._connection.get(request.endpoint.path, request.query(cursor), api)
+            try:
+                page = parse_page(reply.body)
+            except NotAPageError as flaw:
+                raise BadAnswer(api, f"page {number + 1}: {flaw}") from None
+            # The first page's time: all the others are at least as fresh.
+            walk.answered_at = walk.answered_at or reply.answered_at
+            new_days = _take(walk, page, request)
+            if not page.has_more:
+                break
+            guard = _guard(walk, page, request, new_days)
+            if guard is not None:
+                stopped_by = guard
+                _check_newest_day(walk, request, guard)
+                break
+            cursor = page.cursor
+        else:
+            _check_newest_day(walk, request, stopped_by)
+        for reason, where in walk.first_rejected.items():
+            _log.warning(
+                "rows could not be read, this is the first of its kind",
+                extra={"api": api, "reason": reason, "rows": walk.rejected[reason], "field": where},
+            )
+        return Answer(
+            api=api,
+            start=request.start,
+            end=request.end,
+            grouping=request.grouping,
+            buckets=walk.buckets,
+            answered_at=walk.answered_at,
+            rejected=walk.rejected,
+        )
+
+
+def _take(walk: _Walk, page: Page, request: _Request) -> bool:
+    """Add the days of a page that no earlier page had; tell whether there was any."""
+    new_days = [day for day in page.rows_by_day if day not in walk.seen_days]
+    walk.seen_days.update(new_days)
+    for day in new_days:
+        if request.start <= day < request.end:
+            rows = read_rows(request.endpoint, request.grouping, page.rows_by_day[day])
+            walk.buckets[day] = rows.values
+            walk.rejected += rows.rejected
+            for reason, where in rows.first_rejected.items():
+                walk.first_rejected.setdefault(reason, f"{_day(day)}.{where}")
+    return bool(new_days)
+
+
+def _guard(walk: _Walk, page: Page, request: _Request, new_days: bool) -> str | None:  # noqa: FBT001 - a finding
+    """Why the walk must stop though the API says that more follows; None if it goes on."""
+    if not page.rows_by_day:
+        return "an empty page says that more follows"
+    if not new_days:
+        return "a page repeats days that were read before"
+    if all(day >= request.end for day in page.rows_by_day):
+        return "a page lies behind the end of the window"
+    if page.cursor is None:
+        return "more should follow, but there is no cursor"
+    if page.cursor in walk.cursors:
+        return "a cursor came twice"
+    walk.cursors.add(page.cursor)
+    return None
+
+
+def _check_newest_day(walk: _Walk, request: _Request, guard: str) -> None:
+    """A stopped walk is complete only if it reached the present day, or the end of the window."""
+    last_day = min(request.end - 1, walk.answered_at)
+    newest = max((day for day in walk.seen_days if day < request.end), default=None)
+    if newest is None or newest < last_day - last_day % SECONDS_PER_DAY:
+        reached = "no day at all" if newest is None else _day(newest)
+        raise BadAnswer(request.endpoint.api, f"pages are missing: {guard}, after {reached}")
+    _log.debug("the pages end without saying so", extra={"api": request.endpoint.api, "reason": guard})
+
+
+def _day(second: int) -> str:
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d}"

@@ -1,0 +1,218 @@
+"""Raw rows of one day to exact values by key, for every endpoint. Pure; nothing is dropped without a count."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from functools import lru_cache
+from operator import attrgetter
+from typing import Annotated, Any, Final
+
+from pydantic import FailFast, TypeAdapter, ValidationError
+
+from exporter.exact import add_each
+from exporter.openai_api.amounts import BadAmountError, parse_amount, parse_currency
+from exporter.openai_api.answer import RowKey, RowValues
+from exporter.openai_api.endpoints import PLAIN_INPUT_MEASURES, TOKEN_MEASURES, Endpoint
+from exporter.openai_api.pages import field_path
+from exporter.openai_api.tokens import Count, TokenCounts, partition
+
+NOT_AN_OBJECT: Final = "not_an_object"
+UNKNOWN_OBJECT: Final = "unknown_object"
+INVALID_VALUE: Final = "invalid_value"
+MISSING_AMOUNT: Final = "missing_amount"
+
+REJECTIONS: Final = (NOT_AN_OBJECT, UNKNOWN_OBJECT, INVALID_VALUE, MISSING_AMOUNT)
+"""Every reason for which a row is left out."""
+
+
+@dataclass(slots=True)
+class DayRows:
+    """The rows of one day.
+
+    Attributes:
+        values: by key, rows with equal keys added up, rows of nothing but zeros left out.
+        rejected: rows that could not be read, by reason.
+        first_rejected: where the first row of each reason stands, such as `results.3.input_tokens`.
+    """
+
+    values: dict[RowKey, RowValues] = field(default_factory=dict)
+    rejected: Counter[str] = field(default_factory=Counter)
+    first_rejected: dict[str, str] = field(default_factory=dict)
+
+    def reject(self, reason: str, where: str) -> None:
+        """Count a row that could not be read."""
+        self.rejected[reason] += 1
+        self.first_rejected.setdefault(reason, where)
+
+
+class _RejectedRowError(Exception):
+    def __init__(self, reason: str, path: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How the rows of one endpoint are read under one grouping."""
+
+    all_rows: TypeAdapter[list[Any]]
+    one_row: TypeAdapter[Any]
+    key: Callable[[Any], RowKey]
+    values: Callable[[Any], RowValues]
+
+
+def read_rows(endpoint: Endpoint, grouping: Sequence[str], rows: Sequence[object]) -> DayRows:
+    """Read one day's rows.
+
+    Args:
+        endpoint: where they come from.
+        grouping: the dimensions the API was asked for; whatever it sends in others is not looked at.
+        rows: as JSON gave them, numbers exact.
+    """
+    reading = _reading(endpoint, tuple(grouping))
+    day = DayRows()
+    totals = day.values
+    for index, row in _validated(endpoint, reading, rows, day):
+        try:
+            key, values = reading.key(row), reading.values(row)
+        except _RejectedRowError as rejection:
+            day.reject(rejection.reason, f"results.{index}.{rejection.path}")
+            continue
+        known = totals.get(key)
+        totals[key] = values if known is None else add_each(known, values)
+    # Last, because what was taken back can add up to zero.
+    for key in [key for key, values in totals.items() if not any(values)]:
+        del totals[key]
+    return day
+
+
+def _validated(
+    endpoint: Endpoint, reading: _Reading, rows: Sequence[object], day: DayRows
+) -> Sequence[tuple[int, object]]:
+    """Validate in bulk, which is several times faster, and one by one only to single out the bad ones."""
+    indexes: list[int] = []
+    known: list[object] = []
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict):
+            day.reject(NOT_AN_OBJECT, f"results.{index}")
+        elif row.get("object") != endpoint.result_object:
+            day.reject(UNKNOWN_OBJECT, f"results.{index}.object")
+        else:
+            indexes.append(index)
+            known.append(row)
+    try:
+        return list(zip(indexes, reading.all_rows.validate_python(known), strict=True))
+    except ValidationError:
+        return _validated_one_by_one(reading, indexes, known, day)
+
+
+def _validated_one_by_one(
+    reading: _Reading, indexes: Sequence[int], rows: Sequence[object], day: DayRows
+) -> Sequence[tuple[int, object]]:
+    good: list[tuple[int, object]] = []
+    for index, row in zip(indexes, rows, strict=True):
+        try:
+            good.append((index, reading.one_row.validate_python(row)))
+        except ValidationError as error:
+            day.reject(INVALID_VALUE, f"results.{index}.{field_path(error)}")
+    return good
+
+
+@lru_cache(maxsize=256)
+def _reading(endpoint: Endpoint, grouping: tuple[str, ...]) -> _Reading:
+    row_type = _row_type(endpoint, grouping)
+    rows_type: Any = Annotated[list[row_type], FailFast()]  # type: ignore[valid-type]  # a class made at run time
+    return _Reading(
+        all_rows=TypeAdapter(rows_type),
+        one_row=TypeAdapter(row_type),
+        key=_key_of_costs(endpoint) if endpoint.measures == ("amount",) else _key(endpoint),
+        values=_values(endpoint),
+    )
+
+
+def _row_type(endpoint: Endpoint, grouping: tuple[str, ...]) -> Any:  # noqa: ANN401 - a class made at run time
+    counted: list[tuple[str, Any]]
+    base: tuple[type, ...] = ()
+    if endpoint.measures == ("amount",):
+        counted = [("amount", Any)]
+    elif set(TOKEN_MEASURES) <= set(endpoint.measures):
+        base = (TokenCounts,)
+        counted = [(measure, Count) for measure in endpoint.measures if measure not in TOKEN_MEASURES]
+    else:
+        counted = [(_api_name(measure), Count) for measure in endpoint.measures]
+    return make_dataclass(
+        endpoint.operation,
+        [
+            *((name, kind) if kind is not Any else (name, kind, None) for name, kind in counted),
+            *((name, bool | str | None if name == "batch" else str | None, None) for name in grouping),
+        ],
+        bases=base,
+        # A class attribute, no field: what was not asked for is None and not even looked at.
+        namespace=dict.fromkeys(name for name in endpoint.dimensions if name not in grouping),
+        slots=True,
+        kw_only=True,
+    )
+
+
+def _api_name(measure: str) -> str:
+    return "input_tokens" if measure in PLAIN_INPUT_MEASURES else measure
+
+
+def _attributes(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) == 1:
+        one = attrgetter(names[0])
+        return lambda row: (one(row),)
+    return attrgetter(*names)
+
+
+def _key(endpoint: Endpoint) -> Callable[[Any], RowKey]:
+    dimensions = _attributes(endpoint.dimensions)
+    if "batch" in endpoint.dimensions:
+        return lambda row: tuple(map(_dimension_text, dimensions(row)))
+
+    def key(row: object) -> RowKey:
+        values = dimensions(row)
+        return tuple(value or None for value in values) if "" in values else values
+
+    return key
+
+
+def _dimension_text(value: str | bool | None) -> str | None:  # noqa: FBT001 - the API's value, no switch
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    return value or None
+
+
+def _key_of_costs(endpoint: Endpoint) -> Callable[[Any], RowKey]:
+    dimensions = _key(endpoint)
+
+    def key(row: Any) -> RowKey:  # noqa: ANN401 - a class made at run time
+        if row.amount is None or (isinstance(row.amount, Mapping) and row.amount.get("value") is None):
+            raise _RejectedRowError(MISSING_AMOUNT, "amount")
+        if not isinstance(row.amount, Mapping):
+            raise _RejectedRowError(INVALID_VALUE, "amount")
+        try:
+            return (*dimensions(row), parse_currency(row.amount.get("currency")))
+        except BadAmountError:
+            raise _RejectedRowError(INVALID_VALUE, "amount.currency") from None
+
+    return key
+
+
+def _values(endpoint: Endpoint) -> Callable[[Any], RowValues]:
+    if endpoint.measures == ("amount",):
+        return _amount
+    if not set(TOKEN_MEASURES) <= set(endpoint.measures):
+        return _attributes([_api_name(measure) for measure in endpoint.measures])
+    others = _attributes([measure for measure in endpoint.measures if measure not in TOKEN_MEASURES])
+    return lambda row: partition(row) + others(row)
+
+
+def _amount(row: Any) -> RowValues:  # noqa: ANN401 - a class made at run time
+    try:
+        return (parse_amount(row.amount["value"]),)
+    except BadAmountError:
+        raise _RejectedRowError(INVALID_VALUE, "amount.value") from None
