@@ -1,0 +1,109 @@
+"""How the polls of each API go: for the self-metrics, the landing page, and a log that tells news and nothing else."""
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from exporter.metrics.self_metrics import SelfMetrics
+
+_log = logging.getLogger(__name__)
+
+# While an API stays down its failure is told again this often.
+_REMINDER_SECONDS: Final = 3600.0
+
+
+@dataclass(slots=True)
+class ApiHealth:
+    """One API's newest poll.
+
+    Attributes:
+        success: how it ended; None before the first one and where the organization does not have the endpoint.
+        problem: why it failed.
+        last_success: Unix seconds.
+        data_changed: when the answer last changed, Unix seconds.
+        absent: the organization does not have this endpoint.
+    """
+
+    success: bool | None = None
+    problem: str | None = None
+    last_success: float | None = None
+    data_changed: float | None = None
+    absent: bool = False
+    failing_since: float | None = None
+    failures: int = 0
+    told_at: float = 0.0
+
+
+class Health:
+    """The health of all enabled APIs. The poller's lock guards it."""
+
+    def __init__(self, self_metrics: SelfMetrics) -> None:
+        self._self_metrics = self_metrics
+        self.apis: dict[str, ApiHealth] = {}
+
+    def expect(self, apis: tuple[str, ...]) -> None:
+        """Watch exactly these APIs from now on."""
+        for api in self.apis.keys() - set(apis):
+            self._forget_success(api)
+        self.apis = {api: self.apis.get(api, ApiHealth()) for api in apis}
+        for api in apis:
+            self._self_metrics.expect(api)
+        self._tell_up()
+
+    def succeeded(self, api: str, began: float, seconds: float) -> None:
+        """Take note of a success; only the first one and a recovery are news."""
+        health = self.apis[api]
+        if health.failing_since is not None:
+            _log.info(
+                "polls succeed again",
+                extra={
+                    "api": api,
+                    "failed_polls": health.failures,
+                    "down_seconds": round(began - health.failing_since),
+                },
+            )
+        elif health.success is None:
+            _log.info("first poll succeeded", extra={"api": api, "seconds": round(seconds, 3)})
+        health.success, health.problem, health.absent = True, None, False
+        health.failing_since, health.failures = None, 0
+        health.last_success = began
+        self._self_metrics.poll_success.labels(api).set(1)
+        self._self_metrics.poll_last_success.labels(api).set(began)
+        self._self_metrics.poll_duration.labels(api).set(seconds)
+        self._tell_up()
+
+    def failed(self, api: str, began: float, seconds: float, problem: str) -> None:
+        """Take note of a failure; told when it is new, and once an hour while it lasts."""
+        health = self.apis[api]
+        if health.failing_since is None:
+            health.failing_since = began
+        health.failures += 1
+        if health.problem != problem or began - health.told_at >= _REMINDER_SECONDS:
+            _log.warning("poll failed", extra={"api": api, "failed_polls": health.failures, "problem": problem})
+            health.told_at = began
+        health.success, health.problem, health.absent = False, problem, False
+        self._self_metrics.poll_success.labels(api).set(0)
+        self._self_metrics.poll_duration.labels(api).set(seconds)
+        self._tell_up()
+
+    def is_absent(self, api: str, why: str) -> None:
+        """Take note that the organization does not have this endpoint: no failure, and no success either."""
+        health = self.apis[api]
+        if not health.absent:
+            _log.info("endpoint not offered", extra={"api": api, "reason": why})
+        self.apis[api] = ApiHealth(absent=True, data_changed=health.data_changed)
+        self._forget_success(api)
+        self._tell_up()
+
+    def data_changed(self, api: str, when: float) -> None:
+        """Take note of when the API's answer last changed."""
+        self.apis[api].data_changed = when
+        self._self_metrics.data_timestamp.labels(api).set(when)
+
+    def _forget_success(self, api: str) -> None:
+        if self.apis[api].success is not None:
+            self._self_metrics.poll_success.remove(api)
+
+    def _tell_up(self) -> None:
+        present = [health for health in self.apis.values() if not health.absent]
+        self._self_metrics.up.set(all(health.success for health in present))

@@ -1,0 +1,329 @@
+"""The poller: reads an API, applies the answer to the ledger, makes it durable, and swaps the page. The only writer."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from exporter.attribution import Attribution
+from exporter.configuration import Configuration, ConfigurationError
+from exporter.days import day_of
+from exporter.ledger.ledger import Applied, Ledger
+from exporter.ledger.store import DirectoryEntry, StateError
+from exporter.ledger.window import read_window
+from exporter.metrics.self_metrics import SelfMetrics
+from exporter.metrics.snapshot import Pages, SnapshotBuilder
+from exporter.openai_api.admin_key import AdminKey
+from exporter.openai_api.answer import Answer
+from exporter.openai_api.connection import Connection
+from exporter.openai_api.directory import Directory
+from exporter.openai_api.endpoints import COSTS, ENDPOINTS, Endpoint
+from exporter.openai_api.errors import EndpointAbsent, KeyRefused, OpenAIError
+from exporter.openai_api.reading import WindowReader
+from exporter.polling.health import Health
+from exporter.polling.schedule import Turn
+
+_log = logging.getLogger(__name__)
+
+_PROJECTS: Final = "projects"
+_API_KEYS: Final = "api_keys"
+# An endpoint the organization does not have is asked for again this often.
+_ABSENT_RECHECK_SECONDS: Final = 6 * 3600.0
+# Unknown project ids make the directory be read at once, but not more often than this.
+_NAMES_REFRESH_SECONDS: Final = 60.0
+# A new series stands at 0 for this many scrapes, so that Prometheus has surely seen the zero.
+_SCRAPES_AT_ZERO: Final = 2
+_LONGEST_NAP_SECONDS: Final = 1.0
+_READS_AT_ONCE: Final = 4
+
+
+class Stopped(Exception):  # noqa: N818 - no error: the process is asked to end
+    """Raised where a poll must not go on because the process is ending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a reload replaces as one: a configuration and what hands out the key."""
+
+    configuration: Configuration
+    key: Callable[[], AdminKey]
+
+
+class Poller:
+    """Polls every enabled API.
+
+    `poll_due` does it in the calling thread; `run` does it for ever, each API in a thread of its own while it waits for
+    OpenAI. The ledger is only touched under one lock.
+
+    Attributes:
+        pages: what the web server shows.
+        health: how the polls go.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        ledger: Ledger,
+        connection: Connection,
+        self_metrics: SelfMetrics,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._setting = setting
+        self._ledger = ledger
+        self._reader = WindowReader(connection, clock)
+        self._directory = Directory(connection)
+        self._self_metrics = self_metrics
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._stopping = threading.Event()
+        self._places = threading.Semaphore(_READS_AT_ONCE)
+        self._in_flight: set[str] = set()
+        self._refused_keys: dict[str, AdminKey] = {}
+        self._names_asked_at = float("-inf")
+        self._turns: dict[str, Turn] = {}
+        self._builder = SnapshotBuilder()
+        self._attribution = self._newest_attribution()
+        self.health = Health(self_metrics)
+        self.pages = Pages(
+            self._builder.build(ledger, self._attribution, clock()),
+            self_metrics.render,
+        )
+        self._plan()
+        self_metrics.state_restored.set(ledger.restored)
+        self_metrics.state_bytes.set(ledger.state_bytes())
+        for api, account in ledger.accounts.items():
+            if account.changed_at is not None:
+                self.health.data_changed(api, account.changed_at)
+
+    @property
+    def interval_by_api(self) -> Mapping[str, float]:
+        """Seconds between polls, by API, directories first: their names are needed to post."""
+        polling = self._setting.configuration.polling
+        intervals = {_PROJECTS: polling.directory_interval.total_seconds()}
+        if self._setting.configuration.labels.api_key:
+            intervals[_API_KEYS] = polling.directory_interval.total_seconds()
+        for api, endpoint in ENDPOINTS.items():
+            interval = polling.costs_interval if endpoint is COSTS else polling.usage_interval
+            intervals[api] = interval.total_seconds()
+        return intervals
+
+    def why_not_ready(self) -> str | None:
+        """Return None once every enabled API was polled, else what is still waited for."""
+        waiting = [api for api, health in self.health.apis.items() if health.success is None and not health.absent]
+        return f"waiting for the first poll of {', '.join(waiting)}" if waiting else None
+
+    def reconfigure(self, setting: Setting) -> None:
+        """Use another setting from now on; everything is polled again at once."""
+        with self._lock:
+            self._setting = setting
+            self._ledger.book.limit = setting.configuration.limits.series_per_family
+            self._refused_keys.clear()
+            self._attribution = self._newest_attribution()
+            self._plan()
+            self._publish()
+
+    def run(self) -> None:
+        """Poll until `stop`. A poll that waits for OpenAI holds up neither the others nor the end."""
+        self._refresh_names_first()
+        while not self._stopping.is_set():
+            self.advance()
+            for api in self._due():
+                self._in_flight.add(api)
+                threading.Thread(target=self._poll_in_turn, args=(api,), name=f"poll {api}", daemon=True).start()
+            self._stopping.wait(_LONGEST_NAP_SECONDS)
+
+    def stop(self) -> None:
+        """End `run`, and let no poll touch the ledger any more."""
+        self._stopping.set()
+        with self._lock:
+            _log.debug("no poll is applied any more")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless the process is ending: what the API client waits with between tries."""
+        if self._stopping.wait(seconds):
+            raise Stopped
+
+    def poll_due(self) -> None:
+        """Poll all that is due, one after the other, in this thread."""
+        self.advance()
+        for api in self._due():
+            self.poll(api)
+
+    def advance(self) -> None:
+        """Do what the clock alone makes due: show new series' values, and let the UTC day turn."""
+        now = self._clock()
+        wait = _SCRAPES_AT_ZERO * self._setting.configuration.scrape_interval.total_seconds()
+        with self._lock:
+            try:
+                shown = self._ledger.show_ripe_series(now=now, wait=wait)
+            except StateError:
+                # They stay at 0 for now. The polls say so, once: they cannot save either.
+                _log.debug("new series cannot be shown yet", exc_info=True)
+                shown = False
+            if shown or day_of(now) != self.pages.snapshot.today:
+                self._publish()
+
+    def poll(self, api: str) -> None:
+        """Poll one API once. Whatever goes wrong changes nothing but its health."""
+        setting = self._setting
+        began = self._clock()
+        watch = time.monotonic()
+        turn = self._turns.get(api)
+        if turn is None:
+            # A reload has switched this API off since its turn came.
+            return
+        if self._is_refused(api, setting):
+            turn.succeeded(began)
+            return
+        problem: Exception | None = None
+        try:
+            self._poll(api, setting, began)
+        except Stopped:
+            return
+        except (OpenAIError, StateError, ConfigurationError) as error:
+            problem = error
+        except Exception as error:  # noqa: BLE001 - a fault of ours: the other APIs go on, and the log has it all
+            _log.exception("poll failed unexpectedly", extra={"api": api})
+            problem = error
+        with self._lock:
+            if setting is self._setting:
+                self._conclude(api, began, time.monotonic() - watch, problem)
+
+    def _poll(self, api: str, setting: Setting, now: float) -> None:
+        if api == _PROJECTS:
+            self._learn_projects(setting, now)
+        elif api == _API_KEYS:
+            self._learn_api_keys(setting)
+        else:
+            self._read_and_apply(ENDPOINTS[api], setting, now)
+
+    def _conclude(self, api: str, began: float, seconds: float, problem: Exception | None) -> None:
+        turn = self._turns[api]
+        if isinstance(problem, EndpointAbsent):
+            self.health.is_absent(api, str(problem))
+            turn.rest(began, _ABSENT_RECHECK_SECONDS)
+        elif problem is not None:
+            if isinstance(problem, KeyRefused) and problem.status is not None:
+                self._refused_keys[api] = self._setting.key()
+            self.health.failed(api, began, seconds, str(problem) or type(problem).__name__)
+            turn.failed(began)
+        else:
+            self._refused_keys.pop(api, None)
+            self.health.succeeded(api, began, seconds)
+            turn.succeeded(began)
+        self._self_metrics.auth_failed.set(bool(self._refused_keys))
+
+    def _read_and_apply(self, endpoint: Endpoint, setting: Setting, now: float) -> None:
+        revision_days = _revision_days(setting.configuration, endpoint)
+        start, end = read_window(endpoint, self._ledger.accounts[endpoint.api], now, revision_days)
+        grouping = self._attribution.grouping(endpoint)
+        answer = self._reader.read(endpoint, start, end, grouping)
+        self._refresh_names_for(answer)
+        with self._lock:
+            self._check_still_wanted(setting)
+            applied = self._ledger.apply(answer, self._attribution.counter_series, now=now, revision_days=revision_days)
+            if applied.committed:
+                self._publish()
+            self._tell_applied(endpoint, answer, applied, grouping)
+
+    def _refresh_names_for(self, answer: Answer) -> None:
+        """Learn a new project's name before anything is posted under its id; never at the price of waiting in vain."""
+        position = ENDPOINTS[answer.api].dimensions.index("project_id")
+        projects = {key[position] for rows in answer.buckets.values() for key in rows} - {None}
+        is_due = self._clock() - self._names_asked_at >= _NAMES_REFRESH_SECONDS
+        if is_due and self.health.apis[_PROJECTS].success and not projects <= self._attribution.projects.keys():
+            self.poll(_PROJECTS)
+
+    def _refresh_names_first(self) -> None:
+        for api in (_PROJECTS, _API_KEYS):
+            if api in self._turns and not self._stopping.is_set():
+                self.poll(api)
+
+    def _learn_projects(self, setting: Setting, now: float) -> None:
+        self._names_asked_at = now
+        projects = {project.id: DirectoryEntry(project.name, project.status) for project in self._directory.projects()}
+        self._learn(_PROJECTS, projects, setting)
+
+    def _learn_api_keys(self, setting: Setting) -> None:
+        names: dict[str, DirectoryEntry] = {}
+        # The API refuses to list an archived project's keys; their names stay known from before.
+        for project_id, project in self._attribution.projects.items():
+            if project.status != "archived":
+                names |= {key.id: DirectoryEntry(key.name) for key in self._directory.api_keys(project_id)}
+        self._learn(_API_KEYS, names, setting)
+
+    def _learn(self, kind: str, entries: Mapping[str, DirectoryEntry], setting: Setting) -> None:
+        with self._lock:
+            self._check_still_wanted(setting)
+            if self._ledger.learn_names(kind, entries):
+                self._attribution = self._newest_attribution()
+                self._publish()
+
+    def _check_still_wanted(self, setting: Setting) -> None:
+        # An answer read under an older setting is dropped: its poll is repeated at once.
+        if self._stopping.is_set() or setting is not self._setting:
+            raise Stopped
+
+    def _is_refused(self, api: str, setting: Setting) -> bool:
+        refused = self._refused_keys.get(api)
+        if refused is None:
+            return False
+        try:
+            return setting.key() == refused
+        except (ConfigurationError, KeyRefused):
+            # Unreadable at this moment: let the poll say so.
+            return False
+
+    def _newest_attribution(self) -> Attribution:
+        return Attribution(
+            projects=dict(self._ledger.directory[_PROJECTS]),
+            opt_in=self._setting.configuration.labels.switched_on,
+            api_keys=dict(self._ledger.directory[_API_KEYS]),
+        )
+
+    def _plan(self) -> None:
+        now = self._clock()
+        self._turns = {api: Turn(interval, now) for api, interval in self.interval_by_api.items()}
+        self.health.expect(tuple(self._turns))
+
+    def _due(self) -> list[str]:
+        now = self._clock()
+        return [api for api, turn in self._turns.items() if api not in self._in_flight and turn.is_due(now)]
+
+    def _poll_in_turn(self, api: str) -> None:
+        try:
+            with self._places:
+                if not self._stopping.is_set():
+                    self.poll(api)
+        finally:
+            self._in_flight.discard(api)
+
+    def _publish(self) -> None:
+        self.pages.snapshot = self._builder.build(self._ledger, self._attribution, self._clock())
+        if self._ledger.committed_at is not None:
+            self._self_metrics.state_commit.set(self._ledger.committed_at)
+        self._self_metrics.state_bytes.set(self._ledger.state_bytes())
+
+    def _tell_applied(self, endpoint: Endpoint, answer: Answer, applied: Applied, wanted: tuple[str, ...]) -> None:
+        api = endpoint.api
+        metrics = self._self_metrics
+        settlement = applied.settlement
+        if settlement.account.changed_at is not None:
+            self.health.data_changed(api, settlement.account.changed_at)
+        for dimension in wanted:
+            metrics.grouping_enabled.labels(api, dimension).set(dimension in answer.grouping)
+        metrics.add_each(metrics.rows_rejected, api, answer.rejected)
+        metrics.add_each(metrics.revisions, api, {"up": settlement.revisions_up, "down": settlement.revisions_down})
+        for family, count in applied.overflowed.items():
+            metrics.series_overflow.labels(family).inc(count)
+        if applied.rows_changed:
+            _log.debug("answer applied", extra={"api": api, "rows_changed": applied.rows_changed})
+
+
+def _revision_days(configuration: Configuration, endpoint: Endpoint) -> int:
+    polling = configuration.polling
+    window = polling.costs_revision_window if endpoint is COSTS else polling.usage_revision_window
+    return window.days

@@ -1,0 +1,42 @@
+"""When each API is polled next. Pure: time comes in as an argument."""
+
+from dataclasses import dataclass
+from typing import Final
+
+# After a failure an API is asked again sooner than its interval, then ever later, so that a long interval does not
+# mean a long gap.
+_FIRST_RETRY: Final = 30.0
+
+
+@dataclass(slots=True)
+class Turn:
+    """One API's place in the schedule.
+
+    Attributes:
+        interval: seconds between polls.
+        due: when the next poll is due, Unix seconds.
+        failures: failed polls since the last success.
+    """
+
+    interval: float
+    due: float
+    failures: int = 0
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether it is time, also after the clock was set back."""
+        return now >= self.due or self.due - now > self.interval
+
+    def succeeded(self, now: float) -> None:
+        """Wait a whole interval from `now`, when the poll began."""
+        self.failures = 0
+        self.due = now + self.interval
+
+    def failed(self, now: float) -> None:
+        """Wait half a minute after the first failure, twice as long after each further one, an interval at most."""
+        self.due = now + min(self.interval, _FIRST_RETRY * 2.0 ** min(self.failures, 16))
+        self.failures += 1
+
+    def rest(self, now: float, seconds: float) -> None:
+        """Ask again after `seconds` and keep to that pace: more often there is nothing to gain."""
+        self.interval = max(seconds, self.interval)
+        self.due = now + self.interval
