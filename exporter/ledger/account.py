@@ -42,7 +42,7 @@ class Account:
     applied_through: int | None = None
     grouping: tuple[str, ...] = ()
     buckets: Mapping[int, Bucket] = field(default_factory=dict)
-    held: Rows = NO_ROWS
+    held: Rows = field(default_factory=dict)
     changed_at: int | None = None
 
 

@@ -1,0 +1,178 @@
+"""The command `openai-usage-exporter`: flags in Prometheus' style, one clear message for whatever is wrong."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from exporter import logs
+from exporter.configuration import ConfigurationError, load_configuration, render_configuration
+from exporter.credentials import admin_key_source, base_url
+from exporter.ledger.store import StateError
+from exporter.service import Options, Service, ServiceError
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_ADDRESS: Final = "127.0.0.1:10185"
+SIMULATOR_ADDRESS: Final = "127.0.0.1:10186"
+
+EXIT_FAILED: Final = 1
+EXIT_MISCONFIGURED: Final = 2
+
+_EPILOG: Final = """\
+exit status: 0 stopped as asked, 1 the state, the address or the system stood in the way,
+2 the command line, the configuration or the key is wrong.
+Without a command, `serve` is meant. The admin key comes from OPENAI_ADMIN_KEY or
+openai.admin_key_file, never from a flag.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(_with_default_command(given))
+    logs.configure_logging(options.log_level, options.log_format)
+    command: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return command(options)
+    except ConfigurationError as error:
+        return _fail(str(error), EXIT_MISCONFIGURED)
+    except (StateError, ServiceError) as error:
+        return _fail(str(error), EXIT_FAILED)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"openai-usage-exporter: {logs.redact(message)}\n")
+    return status
+
+
+def _serve(options: argparse.Namespace) -> int:
+    host, port = options.listen_address
+    service = Service(Options(options.config_file, options.storage_path, host, port))
+    asyncio.run(service.run())
+    return 0
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    configuration = load_configuration(options.config_file)
+    url = base_url(configuration)
+    admin_key_source(configuration)
+    sys.stdout.write(f"# {options.config_file or 'no file, defaults'}: this configuration is good.\n")
+    sys.stdout.write(render_configuration(configuration, url))
+    return 0
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    # The exporter proper never imports the simulator.
+    from exporter.simulator.command import simulate  # noqa: PLC0415
+
+    host, port = options.listen_address
+    return simulate(host=host, port=port, seed=options.seed)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from exporter.simulator.command import demo  # noqa: PLC0415 - the same
+
+    host, port = options.listen_address
+    return demo(host=host, port=port, seed=options.seed)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="openai-usage-exporter",
+        description="Prometheus exporter for OpenAI's organization usage and costs APIs.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('openai-usage-exporter')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    serve = _add_command(commands, "serve", _serve, "poll OpenAI and serve /metrics (the default)")
+    _add_config_file(serve)
+    serve.add_argument(
+        "--storage.path",
+        dest="storage_path",
+        type=Path,
+        default=Path("data"),
+        metavar="FOLDER",
+        help="where the state is kept; it needs a volume that lasts (default: data)",
+    )
+    _add_listen_address(serve, DEFAULT_ADDRESS)
+
+    demo = _add_command(
+        commands, "demo", _demo, "serve a simulated organization; needs no key and leaves nothing behind"
+    )
+    _add_listen_address(demo, DEFAULT_ADDRESS)
+    _add_seed(demo)
+
+    simulate = _add_command(commands, "simulate", _simulate, "serve the simulated OpenAI API by itself")
+    _add_listen_address(simulate, SIMULATOR_ADDRESS)
+    _add_seed(simulate)
+
+    check = _add_command(commands, "check-config", _check_config, "check a configuration and show it with all defaults")
+    _add_config_file(check)
+    return parser
+
+
+def _add_command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    summary: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+    )
+    command.set_defaults(run=run)
+    command.add_argument(
+        "--log.level", dest="log_level", choices=tuple(logs.LEVELS), default="info", help="default: info"
+    )
+    command.add_argument(
+        "--log.format", dest="log_format", choices=logs.FORMATS, default="logfmt", help="default: logfmt"
+    )
+    return command
+
+
+def _add_config_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config.file",
+        dest="config_file",
+        type=Path,
+        metavar="FILE",
+        help="YAML; every key is optional, so is the file",
+    )
+
+
+def _add_listen_address(command: argparse.ArgumentParser, default: str) -> None:
+    command.add_argument(
+        "--web.listen-address",
+        dest="listen_address",
+        type=_listen_address,
+        default=_listen_address(default),
+        metavar="HOST:PORT",
+        help=f"an empty host means all addresses (default: {default})",
+    )
+
+
+def _add_seed(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--seed", type=int, default=1, help="another seed is another organization's life (default: 1)")
+
+
+def _listen_address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest port there is
+        raise argparse.ArgumentTypeError(f"{text!r} is no address: HOST:PORT is needed, such as {DEFAULT_ADDRESS}")
+    return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104 - asked for by the empty host
+
+
+def _with_default_command(arguments: list[str]) -> list[str]:
+    """Put `serve` in front where no command is named and no help is asked for."""
+    if arguments and (not arguments[0].startswith("-") or arguments[0] in {"-h", "--help", "--version"}):
+        return arguments
+    return ["serve", *arguments]

@@ -1,0 +1,186 @@
+"""The exporter put together: state, client, poller and web server, from start to clean stop."""
+
+import asyncio
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from os import environ as process_environment
+from pathlib import Path
+from typing import Final
+
+from exporter.configuration import Configuration, ConfigurationError, load_configuration, render_configuration
+from exporter.credentials import admin_key_source, base_url
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.store import Store
+from exporter.metrics.self_metrics import SelfMetrics
+from exporter.openai_api.admin_key import AdminKey
+from exporter.openai_api.connection import Connection
+from exporter.polling.poller import Poller, Setting
+from exporter.web.application import Application, ReloadFailed, StatusRow
+from exporter.web.http_server import HttpServer
+
+_log = logging.getLogger(__name__)
+
+NAME: Final = "OpenAI usage exporter"
+
+
+class ServiceError(Exception):
+    """The service cannot start; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line decides; a reload leaves it as it is.
+
+    Attributes:
+        config_file: None for defaults.
+        storage_path: folder of the state.
+        host: to listen on.
+        port: to listen on; 0 for any free one.
+        environment: where the key and the base URL may come from.
+    """
+
+    config_file: Path | None
+    storage_path: Path
+    host: str
+    port: int
+    environment: Mapping[str, str] = process_environment
+
+
+class Service:
+    """One exporter.
+
+    Raises:
+        ConfigurationError: the configuration or the key cannot be used.
+        StateError: the state cannot be used.
+    """
+
+    def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
+        self._options = options
+        self._clock = clock
+        self._configuration, setting = self._load()
+        self._base_url = base_url(self._configuration, options.environment)
+        self._store = Store.open(options.storage_path)
+        try:
+            self._self_metrics = SelfMetrics()
+            self._connection = Connection(
+                self._base_url, self._newest_key, self._self_metrics, sleep=self._sleep, clock=clock
+            )
+            self._setting = setting
+            ledger = Ledger(self._store, self._configuration.limits.series_per_family)
+            self.poller = Poller(setting, ledger, self._connection, self._self_metrics, clock=clock)
+        except BaseException:
+            self._store.close()
+            raise
+        self._self_metrics.config_reload_success.set(1)
+        self._self_metrics.config_reload_timestamp.set(clock())
+        self._application = Application(
+            name=NAME,
+            version=version("openai-usage-exporter"),
+            metrics=self.poller.pages,
+            not_ready_because=self.poller.why_not_ready,
+            reload=self.reload,
+            configuration=lambda: render_configuration(self._configuration, self._base_url),
+            status=self._status,
+            clock=clock,
+        )
+
+    async def run(self, *, on_listening: Callable[[str, int], None] = lambda _host, _port: None) -> None:
+        """Serve until SIGTERM or SIGINT.
+
+        Raises:
+            ServiceError: the address cannot be listened on.
+        """
+        server = HttpServer(self._application, host=self._options.host, port=self._options.port)
+        try:
+            await server.start()
+        except OSError as error:
+            self.close()
+            raise ServiceError(
+                f"cannot listen on {self._options.host}:{self._options.port}: {error.strerror or error}. "
+                "Free the port, or name another address with --web.listen-address."
+            ) from error
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        reloads: set[asyncio.Task[None]] = set()
+        loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(self._reload_for_signal())))
+        host, port = server.address
+        _log.info(
+            "listening",
+            extra={"address": f"http://{host}:{port}", "api": self._base_url, "state": str(self._options.storage_path)},
+        )
+        on_listening(host, port)
+        polling = threading.Thread(target=self.poller.run, name="poller", daemon=True)
+        polling.start()
+        await stopping.wait()
+        _log.info("stopping")
+        await asyncio.to_thread(self.poller.stop)
+        await server.stop()
+        self.close()
+        _log.info("stopped", extra={"state": str(self._options.storage_path)})
+
+    async def reload(self) -> None:
+        """Take over the configuration file as it is now; a bad one leaves everything as it was.
+
+        Raises:
+            ReloadFailed: with every mistake.
+        """
+        try:
+            await asyncio.to_thread(self._reload)
+        except ConfigurationError as error:
+            self._self_metrics.config_reload_success.set(0)
+            _log.error("reload failed, the old configuration stays", extra={"problem": str(error)})
+            raise ReloadFailed(str(error)) from error
+
+    def close(self) -> None:
+        """Stop polling and give the state back."""
+        self.poller.stop()
+        self._store.close()
+        self._connection.close()
+
+    def _reload(self) -> None:
+        configuration, setting = self._load()
+        if base_url(configuration, self._options.environment) != self._base_url:
+            raise ConfigurationError(
+                str(self._options.config_file),
+                ["openai.base_url: cannot change while running, it would be another organization's bill; restart"],
+            )
+        self._configuration, self._setting = configuration, setting
+        self.poller.reconfigure(setting)
+        self._self_metrics.config_reload_success.set(1)
+        self._self_metrics.config_reload_timestamp.set(self._clock())
+        _log.info("configuration reloaded")
+
+    async def _reload_for_signal(self) -> None:
+        try:
+            await self.reload()
+        except ReloadFailed:
+            _log.debug("the reload by signal failed, as told before")
+
+    def _load(self) -> tuple[Configuration, Setting]:
+        configuration = load_configuration(self._options.config_file)
+        return configuration, Setting(configuration, admin_key_source(configuration, self._options.environment))
+
+    def _newest_key(self) -> AdminKey:
+        return self._setting.key()
+
+    def _sleep(self, seconds: float) -> None:
+        self.poller.sleep(seconds)
+
+    def _status(self) -> Sequence[StatusRow]:
+        return [
+            StatusRow(
+                api=api,
+                healthy=bool(health.success) or health.absent,
+                last_success=health.last_success,
+                data_changed=health.data_changed,
+                problem="the organization does not have this endpoint" if health.absent else health.problem,
+            )
+            for api, health in self.poller.health.apis.items()
+        ]

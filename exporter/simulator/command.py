@@ -1,0 +1,66 @@
+"""The commands `simulate` and `demo`: the simulated organization by itself, and with an exporter in front of it."""
+
+import asyncio
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from exporter.credentials import BASE_URL_VARIABLE, KEY_VARIABLE
+from exporter.service import Options, Service
+from exporter.simulator.server import running_simulator
+
+
+# A person watches: everything moves quicker than a real bill needs.
+_DEMO_CONFIGURATION: Final = """\
+polling: {usage_interval: 5s, costs_interval: 15s, directory_interval: 1m}
+scrape_interval: 5s
+"""
+
+
+def simulate(*, host: str, port: int, seed: int) -> int:
+    """Serve the simulated API until interrupted."""
+    with running_simulator(seed=seed, clock=time.time, host=host, port=port) as running:
+        sys.stdout.write(
+            f"The simulated OpenAI API answers at {running.base_url} with the admin key {running.admin_key}\n"
+            f"  {BASE_URL_VARIABLE}={running.base_url} {KEY_VARIABLE}={running.admin_key} openai-usage-exporter\n"
+            "Ctrl-C ends it.\n"
+        )
+        sys.stdout.flush()
+        _wait_for_the_end()
+    return 0
+
+
+def demo(*, host: str, port: int, seed: int) -> int:
+    """Serve an exporter of a simulated organization until interrupted. State and key are thrown away."""
+    with (
+        running_simulator(seed=seed, clock=time.time, host="127.0.0.1", port=0) as running,
+        tempfile.TemporaryDirectory(prefix="openai-usage-exporter-demo-") as folder,
+    ):
+        configuration = Path(folder) / "exporter.yml"
+        configuration.write_text(_DEMO_CONFIGURATION, encoding="utf-8")
+        environment = {KEY_VARIABLE: running.admin_key, BASE_URL_VARIABLE: running.base_url}
+        service = Service(Options(configuration, Path(folder) / "state", host, port, environment))
+
+        def invite(host: str, port: int) -> None:
+            sys.stdout.write(
+                f"A simulated organization is at work. See http://{host}:{port}/ and http://{host}:{port}/metrics\n"
+                "Counters begin at 0 and grow with each poll; day and month gauges are right at once. Ctrl-C ends it.\n"
+            )
+            sys.stdout.flush()
+
+        asyncio.run(service.run(on_listening=invite))
+    return 0
+
+
+def _wait_for_the_end() -> None:
+    async def wait() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        await stopping.wait()
+
+    asyncio.run(wait())
