@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from os import environ as process_environment
 from pathlib import Path
@@ -48,7 +48,7 @@ class Options:
     storage_path: Path
     host: str
     port: int
-    environment: Mapping[str, str] = process_environment
+    environment: Mapping[str, str] = field(default_factory=lambda: process_environment)
 
 
 class Service:

@@ -12,7 +12,6 @@ from exporter.credentials import BASE_URL_VARIABLE, KEY_VARIABLE
 from exporter.service import Options, Service
 from exporter.simulator.server import running_simulator
 
-
 # A person watches: everything moves quicker than a real bill needs.
 _DEMO_CONFIGURATION: Final = """\
 polling: {usage_interval: 5s, costs_interval: 15s, directory_interval: 1m}

@@ -1,0 +1,87 @@
+"""What the exporter says of itself: requests, polls, health. Appended to the page at every scrape."""
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from os import environ
+from typing import Final
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, openmetrics
+
+from exporter.metrics import catalogue
+from exporter.metrics.catalogue import Family
+
+# Set by the container's build; there is no other way to know it there.
+REVISION_VARIABLE: Final = "OPENAI_USAGE_EXPORTER_REVISION"
+
+_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class SelfMetrics:
+    """A registry of its own with every family that is about the exporter. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        # `_created` series would double the page for a fact nobody asks for.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's gap
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self.up = self._gauge(catalogue.UP)
+        self.poll_success = self._gauge(catalogue.POLL_SUCCESS)
+        self.poll_last_success = self._gauge(catalogue.POLL_LAST_SUCCESS)
+        self.poll_duration = self._gauge(catalogue.POLL_DURATION)
+        self.data_timestamp = self._gauge(catalogue.DATA_TIMESTAMP)
+        self.auth_failed = self._gauge(catalogue.AUTH_FAILED)
+        self.grouping_enabled = self._gauge(catalogue.GROUPING_ENABLED)
+        self.state_restored = self._gauge(catalogue.STATE_RESTORED)
+        self.state_commit = self._gauge(catalogue.STATE_COMMIT)
+        self.state_bytes = self._gauge(catalogue.STATE_BYTES)
+        self.config_reload_success = self._gauge(catalogue.CONFIG_RELOAD_SUCCESS)
+        self.config_reload_timestamp = self._gauge(catalogue.CONFIG_RELOAD_TIMESTAMP)
+        self.revisions = self._counter(catalogue.REVISIONS)
+        self.rows_rejected = self._counter(catalogue.ROWS_REJECTED)
+        self.series_overflow = self._counter(catalogue.SERIES_OVERFLOW)
+        self._requests = self._counter(catalogue.HTTP_REQUESTS)
+        self._retries = self._counter(catalogue.HTTP_RETRIES)
+        self._request_duration = Histogram(
+            catalogue.HTTP_DURATION.name,
+            catalogue.HTTP_DURATION.help,
+            catalogue.HTTP_DURATION.labels,
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._gauge(catalogue.BUILD_INFO).labels(
+            version("openai-usage-exporter"), environ.get(REVISION_VARIABLE, "unknown"), platform.python_version()
+        ).set(1)
+
+    def answered(self, api: str, code: str, seconds: float) -> None:
+        """Count one HTTP attempt."""
+        self._requests.labels(api, code).inc()
+        self._request_duration.labels(api).observe(seconds)
+
+    def retried(self, api: str, code: str) -> None:
+        """Count one further attempt, by what made it necessary."""
+        self._retries.labels(api, code).inc()
+
+    def expect(self, api: str) -> None:
+        """Expose an API's counters at 0 before anything happens, so that `increase()` sees the first event."""
+        for direction in ("up", "down"):
+            self.revisions.labels(api, direction)
+
+    def add_each(self, counter: Counter, api: str, amounts: Mapping[str, int]) -> None:
+        """Add amounts by their second label to a counter labelled by API."""
+        for label, amount in amounts.items():
+            counter.labels(api, label).inc(amount)
+
+    def render(self, openmetrics_format: bool) -> bytes:  # noqa: FBT001 - the one choice there is
+        """Return the page's end: these families, and OpenMetrics' end marker where it is due."""
+        if openmetrics_format:
+            page: bytes = openmetrics.exposition.generate_latest(self._registry)  # type: ignore[no-untyped-call]  # the same
+            return page
+        return prometheus_client.generate_latest(self._registry)
+
+    def _gauge(self, family: Family) -> Gauge:
+        return Gauge(family.name, family.help, family.labels, registry=self._registry)
+
+    def _counter(self, family: Family) -> Counter:
+        return Counter(family.name, family.help, family.labels, registry=self._registry)
