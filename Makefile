@@ -41,5 +41,8 @@ format: $(DEVELOPMENT) ## let ruff format and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+golden: $(DEVELOPMENT) ## write the golden files anew; look at the difference before you commit it
+	$(BIN)/python -m pytest -q -k golden --update-golden
+
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
