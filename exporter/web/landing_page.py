@@ -32,10 +32,11 @@ nav b { display: block; color: var(--link); font-size: 1rem; font-weight: 600; }
 table { width: 100%; border-collapse: collapse; font-size: .92rem; }
 th, td { padding: .55rem 1rem; text-align: left; vertical-align: top; border-top: 1px solid var(--line); }
 thead th { border-top: 0; color: var(--soft); font-weight: 500; white-space: nowrap; }
-tbody th { font-weight: 500; overflow-wrap: anywhere; min-width: 9rem; }
-time { white-space: nowrap; font-variant-numeric: tabular-nums; }
+tbody th { font-weight: 500; overflow-wrap: break-word; }
+time { font-variant-numeric: tabular-nums; }
 time small { display: block; color: var(--soft); font-size: .8rem; }
-td.problem { overflow-wrap: anywhere; min-width: 12rem; }
+td.problem { border-top: 0; padding-top: 0; color: var(--bad); overflow-wrap: anywhere; }
+@media (max-width: 40rem) { th, td { padding: .5rem .6rem; } }
 .state { display: inline-block; padding: 0 .6rem; border-radius: 1rem; white-space: nowrap;
   font-size: .85rem; font-weight: 600; }
 .good { color: var(--good); background: var(--good-back); }
@@ -108,17 +109,23 @@ def _table(rows: Sequence[StatusRow], now: float) -> str:
     body = "\n".join(_row(row, now) for row in rows)
     return (
         '<div class="table"><table><thead><tr><th scope="col">API</th><th scope="col">State</th>'
-        '<th scope="col">Last success</th><th scope="col">Data changed</th><th scope="col">Problem</th></tr></thead>\n'
+        '<th scope="col">Last success</th><th scope="col">Data changed</th></tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"
     )
 
 
 def _row(row: StatusRow, now: float) -> str:
     state = '<span class="state good">OK</span>' if row.healthy else '<span class="state bad">Failing</span>'
+    problem = f'<tr><td class="problem" colspan="4">{escape(row.problem)}</td></tr>' if row.problem else ""
     return (
-        f'<tr><th scope="row">{escape(row.api)}</th><td>{state}</td><td>{_moment(row.last_success, now)}</td>'
-        f'<td>{_moment(row.data_changed, now)}</td><td class="problem">{escape(row.problem or "")}</td></tr>'
+        f'<tr><th scope="row">{_breakable(row.api)}</th><td>{state}</td><td>{_moment(row.last_success, now)}</td>'
+        f"<td>{_moment(row.data_changed, now)}</td></tr>{problem}"
     )
+
+
+def _breakable(name: str) -> str:
+    """Let a long name break where a reader would break it."""
+    return escape(name).replace("/", "/<wbr>").replace("_", "_<wbr>")
 
 
 def _moment(at: float | None, now: float) -> str:
