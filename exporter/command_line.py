@@ -161,7 +161,9 @@ def _add_listen_address(command: argparse.ArgumentParser, default: str) -> None:
 
 
 def _add_seed(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seed", type=int, default=1, help="another seed is another organization's life (default: 1)")
+    command.add_argument(
+        "--seed", default="acme", help="any text; another seed is another organization's life (default: acme)"
+    )
 
 
 def _listen_address(text: str) -> tuple[str, int]:

@@ -19,7 +19,7 @@ scrape_interval: 5s
 """
 
 
-def simulate(*, host: str, port: int, seed: int) -> int:
+def simulate(*, host: str, port: int, seed: str) -> int:
     """Serve the simulated API until interrupted."""
     with running_simulator(seed=seed, clock=time.time, host=host, port=port) as running:
         sys.stdout.write(
@@ -32,7 +32,7 @@ def simulate(*, host: str, port: int, seed: int) -> int:
     return 0
 
 
-def demo(*, host: str, port: int, seed: int) -> int:
+def demo(*, host: str, port: int, seed: str) -> int:
     """Serve an exporter of a simulated organization until interrupted. State and key are thrown away."""
     with (
         running_simulator(seed=seed, clock=time.time, host="127.0.0.1", port=0) as running,
