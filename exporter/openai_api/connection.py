@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 Query = tuple[tuple[str, str], ...]
 
 _ERROR_BODY_BYTES: Final = 65_536
+_LAST_PORT: Final = 65_535
 _KEY_REFUSED: Final = frozenset({401, 403})
 _PASSING: Final = frozenset({408, 429})
 # 0.5 to 1, 1 to 1.5, 2 to 2.5, 4 to 4.5 seconds.
@@ -305,7 +306,7 @@ def checked_base_url(text: str) -> str:
         url = httpx.URL(text)
     except httpx.InvalidURL:
         url = None
-    if url is None or url.scheme not in {"http", "https"} or not url.host:
+    if url is None or url.scheme not in {"http", "https"} or not url.host or (url.port or 0) > _LAST_PORT:
         raise ValueError("the base URL must look like https://api.openai.com/v1")
     if url.userinfo or url.query or url.fragment:
         raise ValueError("the base URL must not hold a user, a password, a query or a fragment")

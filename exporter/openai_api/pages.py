@@ -1,6 +1,7 @@
 """One page of a usage or costs read: bytes to buckets of raw rows. Pure."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,6 +27,12 @@ class _Page(BaseModel):
     has_more: Annotated[bool, Field(strict=True)]
     next_page: str | None = None
 
+
+# A pair of escapes that is one character, half of such a pair, or any other escape.
+_ESCAPE: Final = re.compile(
+    r"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 _PAGE: Final = TypeAdapter(_Page)
 
@@ -66,15 +73,20 @@ def parse_page(body: bytes) -> Page:
 def parse_json(body: bytes) -> object:
     """Read JSON with exact numbers: whole ones as int, however they are spelled, others as Decimal.
 
+    Half characters become U+FFFD: JSON can spell them, but nothing behind this point could write them.
+
     Raises:
         NotAPageError: it is no JSON.
     """
-    flaw = "the answer is no JSON"
     try:
-        parsed: object = json.loads(body, parse_float=_exact_number, parse_constant=_refuse_constant)
+        text = body.decode("utf-8")
+        if _SURROGATE.search(text):
+            text = _ESCAPE.sub(lambda escape: "\ufffd" if escape[2] else escape[0], text)
+        parsed: object = json.loads(text, parse_float=_exact_number, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         flaw = f"the answer is no JSON (line {error.lineno}, column {error.colno}, {len(body)} bytes in all)"
     except (ValueError, ArithmeticError, RecursionError):
+        # Among them: text that is not UTF-8, figures without end, brackets without end.
         flaw = "the answer is no JSON that can be read"
     else:
         return parsed

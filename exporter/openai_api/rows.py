@@ -126,7 +126,7 @@ def _reading(endpoint: Endpoint, grouping: tuple[str, ...]) -> _Reading:
     return _Reading(
         all_rows=TypeAdapter(rows_type),
         one_row=TypeAdapter(row_type),
-        key=_key_of_costs(endpoint) if endpoint.measures == ("amount",) else _key(endpoint),
+        key=(_key_of_costs if endpoint.measures == ("amount",) else _key)(endpoint, grouping),
         values=_values(endpoint),
     )
 
@@ -166,28 +166,27 @@ def _attributes(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     return attrgetter(*names)
 
 
-def _key(endpoint: Endpoint) -> Callable[[Any], RowKey]:
+def _key(endpoint: Endpoint, grouping: Sequence[str]) -> Callable[[Any], RowKey]:
     dimensions = _attributes(endpoint.dimensions)
-    if "batch" in endpoint.dimensions:
-        return lambda row: tuple(map(_dimension_text, dimensions(row)))
 
     def key(row: object) -> RowKey:
         values = dimensions(row)
         return tuple(value or None for value in values) if "" in values else values
 
-    return key
+    if "batch" not in grouping:
+        return key
+
+    def key_with_batch(row: Any) -> RowKey:  # noqa: ANN401 - a class made at run time
+        # First of all, for False is no missing value; and sometimes it is sent as text.
+        if row.batch is not None:
+            row.batch = str(row.batch).lower()
+        return key(row)
+
+    return key_with_batch
 
 
-def _dimension_text(value: str | bool | None) -> str | None:  # noqa: FBT001 - the API's value, no switch
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
-    return value or None
-
-
-def _key_of_costs(endpoint: Endpoint) -> Callable[[Any], RowKey]:
-    dimensions = _key(endpoint)
+def _key_of_costs(endpoint: Endpoint, grouping: Sequence[str]) -> Callable[[Any], RowKey]:
+    dimensions = _key(endpoint, grouping)
 
     def key(row: Any) -> RowKey:  # noqa: ANN401 - a class made at run time
         if row.amount is None or (isinstance(row.amount, Mapping) and row.amount.get("value") is None):
