@@ -1,0 +1,174 @@
+"""The simulated organization as one handler, and as a running HTTP server."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from pydantic import ValidationError
+
+from exporter.openai_api.endpoints import SECONDS_PER_DAY
+from exporter.simulator.answers import Pages
+from exporter.simulator.api import JSON, Api
+from exporter.simulator.billing import Billing
+from exporter.simulator.clock import SettableClock
+from exporter.simulator.errors import ApiError, not_found
+from exporter.simulator.faults import FaultDice, Faults
+from exporter.simulator.known import KnownDays
+from exporter.simulator.organization import ARCHIVED_AT, RENAMED_AT, build_organization
+from exporter.simulator.traces import TraceCounters
+from exporter.simulator.traffic import Traffic, day_of
+from exporter.simulator.truth import Rows, true_totals
+from exporter.web.http_server import serving_in_thread
+from exporter.web.messages import Request, Response
+
+DEFAULT_ADMIN_KEY: Final = "sk-admin-simulated"
+DEFAULT_SEED: Final = "acme"
+
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_FRONT_PAGE: Final = b"""A simulated organization. What is here:
+  /v1/organization/...   the API, with the admin key
+  /metrics               the same traffic as AITracer's counters
+  /_simulator/truth      the true totals: start, end, as_of in Unix seconds
+  /_simulator/faults     GET shows, POST replaces what goes wrong
+  /_simulator/clock      GET shows, POST {"now": seconds} sets
+"""
+
+
+class Simulator:
+    """A whole organization and its API. Equal seeds and equal clocks give equal answers."""
+
+    def __init__(
+        self,
+        *,
+        seed: str = DEFAULT_SEED,
+        clock: Callable[[], float] = time.time,
+        admin_key: str = DEFAULT_ADMIN_KEY,
+        renamed_at: int = RENAMED_AT,
+        archived_at: int = ARCHIVED_AT,
+    ) -> None:
+        self.organization = build_organization(renamed_at=renamed_at, archived_at=archived_at)
+        self._clock = clock
+        self._traffic = Traffic(self.organization, seed)
+        self._billing = Billing(self._traffic, seed)
+        self._dice = FaultDice(seed)
+        pages = Pages(self.organization, KnownDays(self._traffic, self._billing))
+        self._api = Api(self.organization, pages, self._dice, admin_key)
+        # Traces begin with the day, so that the first closed day is a whole one.
+        self._traces = TraceCounters(self.organization, self._traffic, day_of(clock()))
+
+    def set_faults(self, faults: Faults) -> None:
+        """Replace what goes wrong."""
+        self._dice.set(faults)
+
+    def truth(self, start: int, end: int, *, as_of: float | None = None) -> dict[str, Rows]:
+        """The true totals of the days in [start, end) as known at `as_of`, by default now."""
+        now = self._clock() if as_of is None else as_of
+        return true_totals(self._traffic, self._billing, start=start, end=end, as_of=now)
+
+    def trace_page(self) -> bytes:
+        """The page of AITracer's counters."""
+        return self._traces.page(self._clock())
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request."""
+        if request.path.startswith("/v1/"):
+            if self._dice.faults.slow_seconds and request.path.startswith(self._dice.faults.prefix):
+                await asyncio.sleep(self._dice.faults.slow_seconds)
+            return self._api.answer(request, self._clock())
+        try:
+            return self._own_page(request)
+        except ApiError as error:
+            return Response(error.status, (error.body,), JSON)
+
+    def _own_page(self, request: Request) -> Response:
+        match (request.method, request.path):
+            case ("GET", "/"):
+                return Response(200, (_FRONT_PAGE,))
+            case ("GET", "/metrics"):
+                return Response(200, (self.trace_page(),), _METRICS_TYPE)
+            case ("GET", "/_simulator/truth"):
+                return _json(self._truth_page(request.query))
+            case ("GET" | "POST", "/_simulator/faults"):
+                return self._faults_page(request)
+            case ("GET" | "POST", "/_simulator/clock"):
+                return self._clock_page(request)
+            case _:
+                raise not_found(request.method, request.path)
+
+    def _truth_page(self, query: str) -> dict[str, Any]:
+        now = self._clock()
+        today = day_of(now)
+        parameters = {name: values[-1] for name, values in parse_qs(query).items()}
+        try:
+            start = int(parameters.pop("start", today - 3 * SECONDS_PER_DAY))
+            end = int(parameters.pop("end", today + SECONDS_PER_DAY))
+            as_of = float(parameters.pop("as_of", now))
+        except ValueError as error:
+            raise ApiError(400, f"start, end and as_of are Unix seconds: {error}") from error
+        if parameters:
+            raise ApiError(400, f"Unknown parameters: {', '.join(parameters)}.")
+        return {"now": now, "as_of": as_of, "apis": self.truth(start, end, as_of=as_of)}
+
+    def _faults_page(self, request: Request) -> Response:
+        if request.method == "POST":
+            try:
+                self.set_faults(Faults.model_validate_json(request.body))
+            except ValidationError as error:
+                wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+                raise ApiError(400, f"Faults not set: {wrong}") from error
+        return _json(self._dice.faults.model_dump())
+
+    def _clock_page(self, request: Request) -> Response:
+        if request.method == "POST":
+            if not isinstance(self._clock, SettableClock):
+                raise ApiError(409, "This simulator runs on real time; its clock cannot be set.")
+            try:
+                self._clock.set(float(json.loads(request.body)["now"]))
+            except (ValueError, KeyError, TypeError) as error:
+                raise ApiError(400, 'Expected {"now": Unix seconds}.') from error
+        return _json({"now": self._clock(), "settable": isinstance(self._clock, SettableClock)})
+
+
+def _json(content: dict[str, Any]) -> Response:
+    # Amounts are Decimals, told as text so that no reader rounds them.
+    return Response(200, (json.dumps(content, default=str).encode(),), JSON)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSimulator:
+    """A simulator that listens.
+
+    Attributes:
+        root_url: where `/metrics` and `/_simulator/` are.
+        base_url: what an OpenAI client takes as its base URL.
+        admin_key: the key it accepts.
+        simulator: the organization itself.
+    """
+
+    root_url: str
+    base_url: str
+    admin_key: str
+    simulator: Simulator
+
+
+@contextmanager
+def running_simulator(  # noqa: PLR0913 - all by name; what a simulator takes, and where it listens
+    *,
+    seed: str = DEFAULT_SEED,
+    clock: Callable[[], float] = time.time,
+    admin_key: str = DEFAULT_ADMIN_KEY,
+    renamed_at: int = RENAMED_AT,
+    archived_at: int = ARCHIVED_AT,
+    host: str = "127.0.0.1",
+    port: int = 0,
+) -> Iterator[RunningSimulator]:
+    """A simulator in a thread of its own, by default on any free port of this machine alone."""
+    simulator = Simulator(seed=seed, clock=clock, admin_key=admin_key, renamed_at=renamed_at, archived_at=archived_at)
+    with serving_in_thread(simulator.handle, host=host, port=port) as (bound_host, bound_port):
+        root = f"http://{bound_host}:{bound_port}"
+        yield RunningSimulator(root, f"{root}/v1", admin_key, simulator)

@@ -1,0 +1,56 @@
+"""The true totals, added up straight from what happened: no paging, no grouping, no running state."""
+
+from collections import defaultdict
+from decimal import Decimal, localcontext
+from typing import Any
+
+from exporter.openai_api.endpoints import COSTS, SECONDS_PER_DAY, USAGE_ENDPOINTS, Endpoint
+from exporter.simulator.billing import CURRENCY, EXACT, Billing
+from exporter.simulator.measures import COUNTED, openai_fields
+from exporter.simulator.traffic import Dimensions, Traffic, day_of
+
+Rows = list[dict[str, Any]]
+
+
+def true_totals(traffic: Traffic, billing: Billing, *, start: int, end: int, as_of: float) -> dict[str, Rows]:
+    """By api, one row per day and full-grain key with everything that was known at `as_of`, for days in [start, end).
+
+    Counts are int, `amount` is a Decimal. Rows of nothing but zeros are left out.
+    """
+    truth: dict[str, Rows] = {endpoint.api: [] for endpoint in (*USAGE_ENDPOINTS, COSTS)}
+    for day in range(day_of(start), end, SECONDS_PER_DAY):
+        for endpoint in USAGE_ENDPOINTS:
+            truth[endpoint.api] += _usage_day(traffic, endpoint, day, as_of)
+        truth["costs"] += _costs_day(billing, day, as_of)
+    return truth
+
+
+def _usage_day(traffic: Traffic, endpoint: Endpoint, day: int, as_of: float) -> Rows:
+    sums: dict[Dimensions, list[int]] = defaultdict(lambda: [0] * len(COUNTED[endpoint.api]))
+    for delta in traffic.day(day).deltas[endpoint.api]:
+        if delta.arrival <= as_of:
+            row = sums[delta.dimensions]
+            for place, value in enumerate(delta.measures):
+                row[place] += value
+    return [
+        {
+            "bucket": day,
+            **dict(zip(endpoint.dimensions, dimensions, strict=True)),
+            **openai_fields(endpoint.api, values),
+        }
+        for dimensions, values in sums.items()
+        if any(values)
+    ]
+
+
+def _costs_day(billing: Billing, day: int, as_of: float) -> Rows:
+    sums: dict[Dimensions, Decimal] = defaultdict(Decimal)
+    with localcontext(EXACT):
+        for delta in billing.day(day):
+            if delta.arrival <= as_of:
+                sums[delta.dimensions] += delta.measures[0]
+    return [
+        {"bucket": day, **dict(zip(COSTS.dimensions, dimensions, strict=True)), "currency": CURRENCY, "amount": amount}
+        for dimensions, amount in sums.items()
+        if amount
+    ]
