@@ -3,11 +3,13 @@
 import asyncio
 import errno
 import logging
+import resource
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from exporter.web.http_conversation import READ_BYTES, ClientGoneError, Conversation
@@ -21,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG: Final = 1024
 _PAUSE_AFTER_FAILED_ACCEPT: Final = 0.05
+_SECONDS_BETWEEN_WARNINGS: Final = 60.0
 # Unsent bytes the kernel takes per connection: without a bound it would copy megabytes for each slow reader.
 _KERNEL_UNSENT_BYTES: Final = 128 * 1024
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -36,8 +39,8 @@ class HttpServer:
         self._handler = handler
         self._host = host
         self._port = port
-        self._limits = limits
-        self._places = Places(limits)
+        self._limits = _within_open_files(limits)
+        self._places = Places(self._limits)
         self._listeners: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._connections: set[_Connection] = set()
@@ -74,19 +77,18 @@ class HttpServer:
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        is_failing = False
+        silent_until = 0.0
         while True:
             try:
                 client, _ = await loop.sock_accept(listener)
             except OSError as error:
-                # Mostly too many open files: somebody must give way before the next client can be taken in.
+                # Mostly the whole machine is short of something: somebody must give way before the next is taken in.
                 self._places.cut_the_longest_waiting()
-                if not is_failing:
+                if loop.time() >= silent_until:
                     _log.warning("cannot accept a connection", extra={"reason": str(error)})
-                is_failing = True
+                    silent_until = loop.time() + _SECONDS_BETWEEN_WARNINGS
                 await asyncio.sleep(_PAUSE_AFTER_FAILED_ACCEPT)
                 continue
-            is_failing = False
             self._take_in(client)
             # One at a time, so that a flood of connections leaves the open ones their turns.
             await asyncio.sleep(0)
@@ -147,6 +149,8 @@ class _Connection:
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()
+        # Head and body are written apart: the body must not wait for the client to acknowledge the head.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         reader = asyncio.StreamReader(limit=READ_BYTES, loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         try:
@@ -163,6 +167,16 @@ class _Connection:
             # What a slow reader has not taken is dropped with a reset, or the kernel would keep it for minutes.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         transport.abort()
+
+
+def _within_open_files(limits: Limits) -> Limits:
+    """Leave a quarter of the files this process may open to the rest of it: polls and state must never lack one."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY or limits.max_connections <= allowed * 3 // 4:
+        return limits
+    connections = allowed * 3 // 4
+    in_flight = min(limits.requests_in_flight, connections // 2)
+    return replace(limits, max_connections=connections, requests_in_flight=in_flight)
 
 
 async def _listen(host: str, port: int) -> list[socket.socket]:
