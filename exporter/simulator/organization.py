@@ -223,11 +223,11 @@ _PLANS: Final = (
     _ProjectPlan(
         "data-science",
         (
-            _KeyPlan("batch", 3, _work("nightly-classification", "analytics"), uses.SCIENCE[:1]),
+            _KeyPlan("batch", 3, _work("nightly-classification", "analytics", traced=False), uses.SCIENCE[:1]),
             _KeyPlan(
                 "notebook",
                 8,
-                _work("notebooks", "analytics", "development", traced=False),
+                _work("notebooks", "analytics", "development"),
                 uses.SCIENCE[1:],
                 owned_by_people=True,
             ),

@@ -24,7 +24,7 @@ _Labels = tuple[str, ...]
 
 def is_traceable(stream: Stream) -> bool:
     """Whether the applications trace such calls at all."""
-    return stream.api in _TRACED_APIS and stream.workflow.traced and not stream.use.batch
+    return stream.api in _TRACED_APIS and stream.workflow.traced
 
 
 def _labels(stream: Stream) -> _Labels:

@@ -151,7 +151,7 @@ class Traffic:
     def _play(self, cell: Cell, day: int, chance: random.Random, deltas: list[Delta[int]], calls: list[Call]) -> None:
         """Cut a cell into pieces that happen over the day, and let each be known some time after."""
         stream, measures, vanishes = cell
-        count = max(1, min(_MOST_PIECES, int(math.sqrt(max(measures)) / 5), stream_calls(cell)))
+        count = max(1, min(_MOST_PIECES, int(math.sqrt(max(measures)) / 8), stream_calls(cell)))
         hours = self._hours[stream.use.rhythm]
         moments = sorted(
             day + hour * HOUR + chance.randrange(HOUR) for hour in chance.choices(range(24), cum_weights=hours, k=count)
@@ -160,7 +160,6 @@ class Traffic:
         # Busy cells are counted again some hours later, and the count comes out a few per cent higher or lower.
         revised_by = chance.uniform(-0.05, 0.05) if count >= _BUSY_PIECES and chance.random() < 0.4 else 0.0  # noqa: PLR2004
         revised_at = day + int(chance.uniform(10, 62) * HOUR)
-        is_traced_kind = stream.workflow.traced and not stream.use.batch
         before = (0,) * len(measures)
         for moment, mark in zip(moments, marks, strict=True):
             part = mark / marks[-1]
@@ -171,7 +170,7 @@ class Traffic:
             arrival = min(moment + _delay(chance), day + LAST_ARRIVAL)
             minute = moment - moment % MINUTE
             failed = 1 if chance.random() < 0.02 else 0  # noqa: PLR2004 - one in fifty
-            calls.append(Call(moment, stream, piece, failed, is_traced_kind and chance.random() < 0.92))  # noqa: PLR2004
+            calls.append(Call(moment, stream, piece, failed, chance.random() < 0.92))  # noqa: PLR2004
             if revised_by and arrival < revised_at:
                 first = tuple(int(value * (1 + revised_by)) for value in piece)
                 correction = tuple(new - old for new, old in zip(piece, first, strict=True))
