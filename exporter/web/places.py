@@ -27,11 +27,6 @@ class Places:
         self._stalled: dict[Client, None] = {}
         self._answered: set[Client] = set()
 
-    @property
-    def answers_under_way(self) -> int:
-        """How many connections are being answered."""
-        return len(self._answered)
-
     def enter(self, client: Client) -> None:
         """Take in a new connection; when all places are taken the longest waiting one is cut."""
         if len(self._waiting) + len(self._answered) >= self._limits.max_connections:

@@ -171,6 +171,13 @@ def test_a_client_still_sending_its_oversized_body_reads_why(client: httpx.Clien
     assert "65536" in answer.text
 
 
+def test_who_reads_only_after_sending_an_oversized_body_still_learns_why(address: Address) -> None:
+    with connected(address) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 5_000_000)
+        client.shutdown(socket.SHUT_WR)
+        assert status_of(read_to_the_end(client)) == 413
+
+
 def test_an_ipv6_host_is_served() -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
