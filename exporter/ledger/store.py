@@ -72,7 +72,7 @@ class Store:
     def __init__(self, directory: Path, connection: sqlite3.Connection, lock: int) -> None:
         self._directory = directory
         self._connection = connection
-        self._lock = lock
+        self._lock: int | None = lock
 
     @classmethod
     def open(cls, directory: Path) -> Self:
@@ -95,9 +95,11 @@ class Store:
         return cls(directory, connection, lock)
 
     def close(self) -> None:
-        """Close the file and give up the lock."""
+        """Close the file and give up the lock; closing twice does no harm."""
         self._connection.close()
-        os.close(self._lock)
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
 
     def __enter__(self) -> Self:
         return self
