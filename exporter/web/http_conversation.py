@@ -204,7 +204,9 @@ class Conversation:
         if transport.is_closing():
             raise ClientGoneError
         if isinstance(event, h11.Data):
-            self._writer.writelines(self._http.send_with_data_passthrough(event) or ())
+            # Not writelines: in early releases of Python 3.12 and 3.13 it does not make drain() wait.
+            for piece in self._http.send_with_data_passthrough(event) or ():
+                self._writer.write(piece)
         else:
             self._writer.write(self._http.send(event) or b"")
         if transport.get_write_buffer_size() == 0:
