@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-SECONDS_PER_DAY: Final = 86_400
-
 # Buckets per page. 31 is the most that usage allows for days, and what costs was once seen to clamp its 180 to.
 BUCKETS_PER_PAGE: Final = 31
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from exporter.openai_api.endpoints import SECONDS_PER_DAY
+from exporter.days import SECONDS_PER_DAY
 
 # Longer whole numbers stay Decimals: 1e999999 must not be written out.
 _LONGEST_WHOLE_NUMBER: Final = 40

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
+from exporter.days import SECONDS_PER_DAY
 from exporter.openai_api.answer import Answer, RowKey, RowValues
 from exporter.openai_api.connection import Query, Reply
-from exporter.openai_api.endpoints import BUCKETS_PER_PAGE, SECONDS_PER_DAY, Endpoint
+from exporter.openai_api.endpoints import BUCKETS_PER_PAGE, Endpoint
 from exporter.openai_api.errors import BadAnswer, EndpointAbsent, KeyRefused, RequestRefused, quoted
 from exporter.openai_api.pages import NotAPageError, Page, parse_page
 from exporter.openai_api.refusal import Refusal, earliest_start, refused_dimensions, smaller_limit

@@ -7,33 +7,36 @@ from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from typing import Any, Final
 
-from exporter.openai_api.endpoints import COSTS, SECONDS_PER_DAY, Endpoint
+from exporter.days import SECONDS_PER_DAY, day_of
+from exporter.openai_api.endpoints import COSTS, Endpoint
 from exporter.simulator.billing import CURRENCY, EXACT
 from exporter.simulator.known import KnownDays
 from exporter.simulator.line_items import CREDIT, unit_of
 from exporter.simulator.measures import is_undivided, openai_fields
 from exporter.simulator.organization import ORGANIZATION_ID, ORGANIZATION_NAME, Dimension, Organization
 from exporter.simulator.query import Query
-from exporter.simulator.traffic import Dimensions, Number, add_to, day_of
+from exporter.simulator.traffic import Dimensions, Number, add_to
 
 # Fields that rows of old models never carry.
 _MODERN_FIELDS: Final = ("uncached", "write", "text", "audio", "image")
 # A float holds this many decimal digits and gives them back.
 _DIGITS_OF_A_FLOAT: Final = 15
 _TEXTS_KEPT: Final = 2_000
+_ROWS_KEPT: Final = 40_000
 _LONGEST_SPELLING: Final = 36
 # What the API was seen to say for nothing at all.
 _ZERO: Final = "0E-6176"
 
 
 class Pages:
-    """Answers checked queries. Texts of buckets that did not change since the last answer are used again."""
+    """Answers checked queries. Texts of rows and buckets that did not change are used again."""
 
     def __init__(self, organization: Organization, known: KnownDays) -> None:
         self._organization = organization
         self._known = known
         self._emails = {user.id: user.email for user in organization.users}
         self._texts: dict[tuple[object, ...], tuple[object, str]] = {}
+        self._rows: dict[tuple[object, ...], str] = {}
 
     def page(self, query: Query, now: float, *, endless: bool) -> tuple[list[str], int | None]:
         """The page's buckets as JSON texts, and where the next page begins, None at the end."""
@@ -65,55 +68,72 @@ class Pages:
             results = self._remembered(query, day, usage.version, now, lambda: self._usage_results(query, usage.rows))
         else:
             rows = self._known.usage_between(query.endpoint.api, start, end, now)
-            results = json.dumps(list(self._usage_results(query, rows)))
+            results = _list_text(self._usage_results(query, rows))
         return _bucket_text(query.endpoint, start, end, results)
 
-    def _remembered(
-        self, query: Query, day: int, version: int, now: float, build: Callable[[], Iterator[dict[str, Any]]]
-    ) -> str:
+    def _remembered(self, query: Query, day: int, version: int, now: float, build: Callable[[], Iterator[str]]) -> str:
         key = (query.endpoint.api, day, query.grouping, query.filters)
         # Names are part of the bill's rows, so a rename makes them new.
         state = (version, tuple(project.name(now) for project in self._organization.projects))
         remembered = self._texts.get(key)
         if remembered is not None and remembered[0] == state:
             return remembered[1]
-        text = json.dumps(list(build()))
+        text = _list_text(build())
         if len(self._texts) >= _TEXTS_KEPT:
             self._texts.clear()
         self._texts[key] = (state, text)
         return text
 
-    def _usage_results(self, query: Query, rows: Mapping[Dimensions, Sequence[int]]) -> Iterator[dict[str, Any]]:
-        endpoint = query.endpoint
-        for dimensions, values in _grouped(endpoint, query, rows).items():
-            fields = openai_fields(endpoint.api, values)
-            if is_undivided(endpoint.api, values):
-                fields = {
-                    name: value for name, value in fields.items() if not any(part in name for part in _MODERN_FIELDS)
-                }
-            yield {"object": endpoint.result_object, **fields, **dimensions_of(endpoint, query.grouping, dimensions)}
+    def _usage_results(self, query: Query, rows: Mapping[Dimensions, Sequence[int]]) -> Iterator[str]:
+        for dimensions, values in _grouped(query.endpoint, query, rows).items():
+            key = (query.endpoint.api, query.grouping, dimensions, tuple(values))
+            yield self._rows.get(key) or self._keep(key, _usage_row(query, dimensions, values))
 
-    def _cost_results(
-        self, query: Query, rows: Mapping[Dimensions, Sequence[Decimal]], now: float
-    ) -> Iterator[dict[str, Any]]:
+    def _cost_results(self, query: Query, rows: Mapping[Dimensions, Sequence[Decimal]], now: float) -> Iterator[str]:
         with localcontext(EXACT):
             grouped = _grouped(COSTS, query, rows)
         for dimensions, (amount, quantity) in grouped.items():
             named = dimensions_of(COSTS, query.grouping, dimensions)
-            line_item = named["line_item"]
             project = self._organization.by_id.get(str(named["project_id"]))
-            has_quantity = line_item is not None and line_item != CREDIT
-            yield {
-                "object": COSTS.result_object,
-                "amount": {"value": spelled(amount, dimensions), "currency": CURRENCY},
-                **named,
-                "project_name": project.name(now) if project else None,
-                "organization_id": ORGANIZATION_ID,
-                "organization_name": ORGANIZATION_NAME,
-                "user_email": self._emails.get(str(named["user_id"])),
-                "quantity": _number(quantity) if has_quantity else None,
-                "quantity_unit": unit_of(str(line_item)) if has_quantity else None,
-            }
+            name = project.name(now) if project else None
+            key = (query.grouping, dimensions, name, amount, quantity)
+            yield self._rows.get(key) or self._keep(key, self._cost_row(dimensions, named, name, amount, quantity))
+
+    def _keep(self, key: tuple[object, ...], row: dict[str, Any]) -> str:
+        if len(self._rows) >= _ROWS_KEPT:
+            self._rows.clear()
+        text = self._rows[key] = json.dumps(row)
+        return text
+
+    def _cost_row(
+        self,
+        dimensions: Dimensions,
+        named: dict[str, Dimension],
+        project: str | None,
+        amount: Decimal,
+        quantity: Decimal,
+    ) -> dict[str, Any]:
+        line_item = named["line_item"]
+        has_quantity = line_item is not None and line_item != CREDIT
+        return {
+            "object": COSTS.result_object,
+            "amount": {"value": spelled(amount, dimensions), "currency": CURRENCY},
+            **named,
+            "project_name": project,
+            "organization_id": ORGANIZATION_ID,
+            "organization_name": ORGANIZATION_NAME,
+            "user_email": self._emails.get(str(named["user_id"])),
+            "quantity": _number(quantity) if has_quantity else None,
+            "quantity_unit": unit_of(str(line_item)) if has_quantity else None,
+        }
+
+
+def _usage_row(query: Query, dimensions: Dimensions, values: Sequence[int]) -> dict[str, Any]:
+    endpoint = query.endpoint
+    fields = openai_fields(endpoint.api, values)
+    if is_undivided(endpoint.api, values):
+        fields = {name: value for name, value in fields.items() if not any(part in name for part in _MODERN_FIELDS)}
+    return {"object": endpoint.result_object, **fields, **dimensions_of(endpoint, query.grouping, dimensions)}
 
 
 def dimensions_of(endpoint: Endpoint, grouping: Sequence[str], values: Sequence[Dimension]) -> dict[str, Dimension]:
@@ -154,6 +174,10 @@ def _bucket_text(endpoint: Endpoint, start: int, end: int, results: str) -> str:
     if endpoint is COSTS:
         iso = f'"start_time_iso": "{_iso(start)}", "end_time_iso": "{_iso(end)}", '
     return f'{{"object": "bucket", "start_time": {start}, "end_time": {end}, {iso}"results": {results}}}'
+
+
+def _list_text(rows: Iterator[str]) -> str:
+    return f"[{', '.join(rows)}]"
 
 
 def _iso(moment: int) -> str:

@@ -7,7 +7,8 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from exporter.openai_api.endpoints import COSTS, ENDPOINTS, SECONDS_PER_DAY
+from exporter.days import SECONDS_PER_DAY
+from exporter.openai_api.endpoints import COSTS, ENDPOINTS
 from exporter.simulator.line_items import CREDIT, STORAGE, lines
 from exporter.simulator.organization import Dimension, Stream
 from exporter.simulator.price_list import GIBIBYTE_HOUR

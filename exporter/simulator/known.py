@@ -9,9 +9,10 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Final, Generic
 
+from exporter.days import day_of
 from exporter.openai_api.endpoints import ENDPOINTS
 from exporter.simulator.billing import EXACT, Billing
-from exporter.simulator.traffic import SETTLED_AFTER, Delta, Dimensions, Number, Traffic, add_to, day_of
+from exporter.simulator.traffic import SETTLED_AFTER, Delta, Dimensions, Number, Traffic, add_to
 
 _DAYS_FOLLOWED: Final = 12
 _SETTLED_KEPT: Final = 1_000

@@ -11,10 +11,10 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import parse_qsl
 
-from exporter.openai_api.endpoints import COSTS, SECONDS_PER_DAY, Endpoint
+from exporter.days import SECONDS_PER_DAY, day_of
+from exporter.openai_api.endpoints import COSTS, Endpoint
 from exporter.simulator.errors import ApiError, grouping_unavailable, lookback_exceeded
 from exporter.simulator.organization import Dimension
-from exporter.simulator.traffic import day_of
 
 # 2025-12-06: costs by API key exist from here on.
 COSTS_BY_KEY_SINCE: Final = 1_764_979_200

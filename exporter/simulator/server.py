@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 from pydantic import ValidationError
 
-from exporter.openai_api.endpoints import SECONDS_PER_DAY
+from exporter.days import SECONDS_PER_DAY, day_of
 from exporter.simulator.answers import Pages
 from exporter.simulator.api import JSON, Api
 from exporter.simulator.billing import Billing
@@ -21,7 +21,7 @@ from exporter.simulator.faults import FaultDice, Faults
 from exporter.simulator.known import KnownDays
 from exporter.simulator.organization import ARCHIVED_AT, RENAMED_AT, build_organization
 from exporter.simulator.traces import TraceCounters
-from exporter.simulator.traffic import Traffic, day_of
+from exporter.simulator.traffic import Traffic
 from exporter.simulator.truth import Rows, true_totals
 from exporter.web.http_server import serving_in_thread
 from exporter.web.messages import Request, Response

@@ -7,11 +7,11 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from exporter.openai_api.endpoints import SECONDS_PER_DAY
+from exporter.days import SECONDS_PER_DAY, day_of
 from exporter.simulator.line_items import lines
 from exporter.simulator.measures import openai_fields
 from exporter.simulator.organization import Organization, Stream
-from exporter.simulator.traffic import Call, Traffic, day_of
+from exporter.simulator.traffic import Call, Traffic
 
 _LABELS: Final = ("workflow", "action_group", "environment", "provider", "model", "project_id")
 _TRACED_APIS: Final = frozenset({"usage/completions", "usage/decisions", "usage/embeddings"})

@@ -9,7 +9,8 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from exporter.openai_api.endpoints import SECONDS_PER_DAY, USAGE_ENDPOINTS
+from exporter.days import SECONDS_PER_DAY, day_of
+from exporter.openai_api.endpoints import USAGE_ENDPOINTS
 from exporter.simulator.measures import measure
 from exporter.simulator.organization import Dimension, Organization, Stream
 from exporter.simulator.uses import RHYTHMS
@@ -74,11 +75,6 @@ class Day:
 
     deltas: Mapping[str, Sequence[Delta[int]]]
     calls: Sequence[Call]
-
-
-def day_of(moment: float) -> int:
-    """First second of the UTC day."""
-    return int(moment // SECONDS_PER_DAY) * SECONDS_PER_DAY
 
 
 def _is_weekend(day: int) -> bool:

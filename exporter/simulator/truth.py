@@ -4,10 +4,11 @@ from collections import defaultdict
 from decimal import Decimal, localcontext
 from typing import Any
 
-from exporter.openai_api.endpoints import COSTS, SECONDS_PER_DAY, USAGE_ENDPOINTS, Endpoint
+from exporter.days import SECONDS_PER_DAY, day_of
+from exporter.openai_api.endpoints import COSTS, USAGE_ENDPOINTS, Endpoint
 from exporter.simulator.billing import CURRENCY, EXACT, Billing
 from exporter.simulator.measures import COUNTED, openai_fields
-from exporter.simulator.traffic import Dimensions, Traffic, day_of
+from exporter.simulator.traffic import Dimensions, Traffic
 
 Rows = list[dict[str, Any]]
 
