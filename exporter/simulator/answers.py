@@ -74,7 +74,7 @@ class Pages:
     def _remembered(self, query: Query, day: int, version: int, now: float, build: Callable[[], Iterator[str]]) -> str:
         key = (query.endpoint.api, day, query.grouping, query.filters)
         # Names are part of the bill's rows, so a rename makes them new.
-        state = (version, tuple(project.name(now) for project in self._organization.projects))
+        state = (version, self._names(now))
         remembered = self._texts.get(key)
         if remembered is not None and remembered[0] == state:
             return remembered[1]
@@ -92,12 +92,13 @@ class Pages:
     def _cost_results(self, query: Query, rows: Mapping[Dimensions, Sequence[Decimal]], now: float) -> Iterator[str]:
         with localcontext(EXACT):
             grouped = _grouped(COSTS, query, rows)
+        names = self._names(now)
         for dimensions, (amount, quantity) in grouped.items():
-            named = dimensions_of(COSTS, query.grouping, dimensions)
-            project = self._organization.by_id.get(str(named["project_id"]))
-            name = project.name(now) if project else None
-            key = (query.grouping, dimensions, name, amount, quantity)
-            yield self._rows.get(key) or self._keep(key, self._cost_row(dimensions, named, name, amount, quantity))
+            key = (query.grouping, dimensions, names, amount, quantity)
+            yield self._rows.get(key) or self._keep(key, self._cost_row(query, dimensions, amount, quantity, now))
+
+    def _names(self, now: float) -> tuple[str, ...]:
+        return tuple(project.name(now) for project in self._organization.projects)
 
     def _keep(self, key: tuple[object, ...], row: dict[str, Any]) -> str:
         if len(self._rows) >= _ROWS_KEPT:
@@ -106,20 +107,17 @@ class Pages:
         return text
 
     def _cost_row(
-        self,
-        dimensions: Dimensions,
-        named: dict[str, Dimension],
-        project: str | None,
-        amount: Decimal,
-        quantity: Decimal,
+        self, query: Query, dimensions: Dimensions, amount: Decimal, quantity: Decimal, now: float
     ) -> dict[str, Any]:
+        named = dimensions_of(COSTS, query.grouping, dimensions)
+        project = self._organization.by_id.get(str(named["project_id"]))
         line_item = named["line_item"]
         has_quantity = line_item is not None and line_item != CREDIT
         return {
             "object": COSTS.result_object,
             "amount": {"value": spelled(amount, dimensions), "currency": CURRENCY},
             **named,
-            "project_name": project,
+            "project_name": project.name(now) if project else None,
             "organization_id": ORGANIZATION_ID,
             "organization_name": ORGANIZATION_NAME,
             "user_email": self._emails.get(str(named["user_id"])),
