@@ -54,7 +54,13 @@ def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, re
     changed: dict[int, dict[RowKey, RowValues | None]] = {}
     emerged: dict[RowKey, RowValues] = {}
     up = down = 0
-    for day in range(answer.start, answer.end, SECONDS_PER_DAY):
+    newest = min(max(answer.buckets, default=answer.start), today)
+    applied_through = newest if account.applied_through is None else max(newest, account.applied_through)
+    covered_from = answer.start if account.covered_from is None else min(answer.start, account.covered_from)
+    kept_from = max(covered_from, first_day_kept(endpoint, applied_through, revision_days))
+    # Days that are neither held nor to be kept have nothing to be compared with: they would look new at every poll.
+    known_from = kept_from if account.covered_from is None else min(kept_from, account.covered_from)
+    for day in range(max(answer.start, known_from), answer.end, SECONDS_PER_DAY):
         rows = answer.buckets.get(day, NO_ROWS)
         held_bucket = buckets.get(day)
         before = held_bucket.rows if held_bucket else NO_ROWS
@@ -72,7 +78,7 @@ def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, re
                 emerged[key] = add_each(emerged[key], rows[key]) if key in emerged else rows[key]
             if day >= counted_from:
                 net[key] = add_each(net[key], delta) if key in net else delta
-            if day < today and account.covered_from is not None:
+            if account.covered_from is not None and account.covered_from <= day < today:
                 up += any(value > 0 for value in delta)
                 down += any(value < 0 for value in delta)
         buckets[day] = Bucket(answer.grouping, rows)
@@ -81,10 +87,6 @@ def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, re
         present = {key for rows in answer.buckets.values() for key in rows}
         held = move_held(held, net, present, common_grain(endpoint.dimensions, account.grouping, answer.grouping))
     postings, held = _post(net, held, zero)
-    newest = min(max(answer.buckets, default=answer.start), today)
-    applied_through = newest if account.applied_through is None else max(newest, account.applied_through)
-    covered_from = answer.start if account.covered_from is None else min(answer.start, account.covered_from)
-    kept_from = max(covered_from, first_day_kept(endpoint, applied_through, revision_days))
     return Settlement(
         account=Account(
             api=account.api,
@@ -125,7 +127,8 @@ def _post(net: Rows, held: Rows, zero: RowValues) -> tuple[dict[RowKey, RowValue
         if any(value > 0 for value in growth):
             postings[key] = tuple(max(value, 0) for value in growth)
         if any(value < 0 for value in growth):
-            still_held[key] = tuple(-min(value, 0) for value in growth)
+            # Not `-value`: Python's unary minus rounds to 28 digits.
+            still_held[key] = tuple(subtract(0, min(value, 0)) for value in growth)
         else:
             still_held.pop(key, None)
     return postings, still_held
