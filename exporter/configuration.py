@@ -1,10 +1,11 @@
 """The configuration file: one YAML document, every key optional; whatever is not understood is refused, all at once."""
 
 import re
+import reprlib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
 import yaml
 from pydantic import (
@@ -15,16 +16,20 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
-    model_validator,
 )
 
+from exporter.logs import redact
 from exporter.metrics.catalogue import OPT_IN_LABELS
 from exporter.openai_api.connection import checked_base_url
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 
 _UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+# Ten digits are three centuries in seconds, and more would overflow.
+_DURATION: Final = re.compile(
+    "".join(rf"(?:([0-9]{{1,{digits}}}){unit})?" for unit, digits in zip(_UNITS, (5, 7, 9, 10), strict=True))
+)
+_LARGEST_NUMBER_BITS: Final = 64
 
 
 class ConfigurationError(Exception):
@@ -35,9 +40,10 @@ class ConfigurationError(Exception):
     """
 
     def __init__(self, source: str, mistakes: list[str]) -> None:
-        self.mistakes = mistakes
+        # A key may have been pasted in the wrong place, even as the name of a file.
+        self.mistakes = [" ".join(redact(mistake).split()) for mistake in mistakes]
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        super().__init__(f"{source}: {count}\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
+        super().__init__(f"{redact(source)}: {count}\n" + "\n".join(f"  {mistake}" for mistake in self.mistakes))
 
 
 def parse_duration(text: object) -> timedelta:
@@ -66,9 +72,9 @@ def render_duration(duration: timedelta) -> str:
     return "".join(parts)
 
 
-def _at_least_a_second(duration: timedelta) -> timedelta:
-    if duration < timedelta(seconds=1):
-        raise ValueError("at least 1s is needed")
+def _at_most_a_day(duration: timedelta) -> timedelta:
+    if duration > timedelta(days=1):
+        raise ValueError("at most 1d is allowed")
     return duration
 
 
@@ -79,12 +85,13 @@ def _whole_days(duration: timedelta) -> timedelta:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(render_duration)]
-Interval = Annotated[Duration, AfterValidator(_at_least_a_second)]
+Interval = Annotated[Duration, AfterValidator(_at_most_a_day)]
 Days = Annotated[Duration, AfterValidator(_whole_days)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    # Input stays out of what pydantic says, which a traceback would show: it may be a secret in the wrong place.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
 
 class OpenAI(_Section):
@@ -128,7 +135,7 @@ class Labels(_Section):
 class Limits(_Section):
     """Bounds on what is exposed."""
 
-    series_per_family: int = Field(20_000, ge=1, le=1_000_000)
+    series_per_family: int = Field(20_000, ge=1, le=1_000_000, strict=True)
 
 
 class Configuration(_Section):
@@ -143,17 +150,6 @@ class Configuration(_Section):
     labels: Labels = Labels()
     limits: Limits = Limits()
     scrape_interval: Interval = Field("1m")  # type: ignore[assignment]  # as above
-
-    @model_validator(mode="after")
-    def _polls_are_not_slower_than_a_day(self) -> Self:
-        slow = [
-            name
-            for name in ("usage_interval", "costs_interval", "directory_interval")
-            if getattr(self.polling, name) > timedelta(days=1)
-        ]
-        if slow:
-            raise ValueError(f"polling.{slow[0]}: at most 1d is allowed")
-        return self
 
 
 def load_configuration(path: Path | None) -> Configuration:
@@ -185,8 +181,9 @@ def parse_configuration(text: str, source: str) -> Configuration:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ConfigurationError(source, [f"{place}{error.problem or 'this is not YAML'}"]) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigurationError(source, [f"this is not YAML: {error}"]) from error
+    except Exception as error:
+        # PyYAML lets KeyError, AttributeError and more out of a wrong !!tag.
+        raise ConfigurationError(source, [f"this is not YAML: {str(error) or type(error).__name__}"]) from error
     if document is None:
         return Configuration()
     if not isinstance(document, dict):
@@ -208,12 +205,14 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
         seen = set()
         for key_node, _ in node.value:
+            # What is no scalar is refused as a key further down.
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue
             if key_node.value in seen and key_node.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key_node.value!r} is given twice", key_node.start_mark
                 )
-            if isinstance(key_node, yaml.ScalarNode):
-                seen.add(key_node.value)
+            seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
 
@@ -225,8 +224,19 @@ def _explain(mistake: Mapping[str, Any]) -> str:
     if not place:
         return message
     # What stands under openai may be, or hold, a secret in the wrong place.
-    given = "" if mistake["loc"][0] == "openai" else f", not {mistake['input']!r}"
+    given = "" if mistake["loc"][0] == "openai" else f", not {_shown(mistake['input'])}"
     return f"{place}: {message[0].lower()}{message[1:]}{given}"
+
+
+def _shown(value: object) -> str:
+    # Never what a list holds: a few aliases in YAML unfold to gigabytes.
+    if isinstance(value, str):
+        return reprlib.repr(redact(value))
+    if isinstance(value, int) and value.bit_length() > _LARGEST_NUMBER_BITS:
+        return "such a large number"
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+    return f"a value of type {type(value).__name__}"
 
 
 def _known_keys(place: tuple[str, ...]) -> str:

@@ -53,16 +53,21 @@ def admin_key_source(
             raise ConfigurationError(KEY_VARIABLE, [_NO_KEY])
         key = _checked(text, KEY_VARIABLE)
         return lambda: key
-    _checked(_read(path), str(path))
-    return lambda: AdminKey(_read(path))
+
+    def newest() -> AdminKey:
+        return _checked(_read(path), str(path))
+
+    newest()
+    return newest
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
+        # The cause stays out: it may hold the key, where that was given as the path or is not all text.
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigurationError(str(path), [f"the admin key cannot be read: {reason}"]) from error
+        raise ConfigurationError(str(path), [f"the admin key cannot be read: {reason}"]) from None
 
 
 def _checked(text: str, source: str) -> AdminKey:
