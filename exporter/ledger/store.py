@@ -80,12 +80,20 @@ class Store:
         lock = _take_lock(directory)
         path = directory / STATE_FILE
         try:
+            # Made here, not by SQLite: so nobody else may read it, nor the log that takes over its permissions.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
             try:
                 _prepare(connection, path)
             except BaseException:
                 connection.close()
                 raise
+        except (OSError, sqlite3.OperationalError) as error:
+            os.close(lock)
+            raise StateError(
+                f"cannot use the state file {path}: {error}. Nothing was changed. "
+                "Free or enlarge the disk, mend the file's permissions, or end what else has it open."
+            ) from error
         except sqlite3.DatabaseError as error:
             os.close(lock)
             raise _unusable(path, error) from error
@@ -116,7 +124,7 @@ class Store:
         path = self._directory / STATE_FILE
         try:
             return _load(self._connection)
-        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, InvalidOperation) as error:
+        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, AttributeError, InvalidOperation) as error:
             raise _unusable(path, error) from error
 
     def save_settlement(
@@ -244,19 +252,25 @@ def _take_lock(directory: Path) -> int:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    # WAL with full synchronisation: a commit is on the disk when it returns, whatever happens to the process.
+    is_new = _is_new(connection, path)
+    # Only now, because it writes to the file. WAL with full synchronisation: a commit is on the disk when it returns,
+    # whatever happens to the process.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
-    tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-    if version == 0 and application == 0 and tables == 0:
+    if is_new:
         connection.executescript(
             f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; "
             f"PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
         )
-        path.chmod(0o600)
-        return
+
+
+def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
+    """Return whether the file is empty; raises where it is not, and cannot be used. Writes nothing."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    if version == 0 and application == 0 and tables == 0:
+        return True
     if application != APPLICATION_ID:
         raise StateError(f"{path} is not a state of this program. Name another folder with --storage.path.")
     if version > SCHEMA_VERSION:
@@ -267,6 +281,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     problem = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     if problem != "ok":
         raise sqlite3.DatabaseError(problem)
+    return False
 
 
 def _load(connection: sqlite3.Connection) -> StoredState:
@@ -329,7 +344,10 @@ def _decode_values(endpoint: Endpoint, text: str) -> RowValues:
 
 
 def _decode_amount(text: str) -> Amount:
-    return int(text) if text.lstrip("-").isdecimal() else Decimal(text)
+    amount = int(text) if text.lstrip("-").isdecimal() else Decimal(text)
+    if isinstance(amount, Decimal) and not amount.is_finite():
+        raise ValueError(f"{text} is no amount")
+    return amount
 
 
 def _unusable(path: Path, error: Exception) -> StateError:

@@ -22,7 +22,7 @@ from exporter.openai_api.endpoints import COSTS, ENDPOINTS
 from tests.ledger.simulated_states import NaiveApi, NaiveLedger, counter_sums, held_sums
 
 PROFILE = settings(
-    max_examples=60,
+    max_examples=120,
     stateful_step_count=35,
     deadline=None,
     database=None,
