@@ -12,7 +12,7 @@ from os import environ as process_environment
 from pathlib import Path
 from typing import Final
 
-from exporter.configuration import Configuration, ConfigurationError, load_configuration, render_configuration
+from exporter.configuration import ConfigurationError, load_configuration, render_configuration
 from exporter.credentials import admin_key_source, base_url
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import Store
@@ -41,6 +41,7 @@ class Options:
         storage_path: folder of the state.
         host: to listen on.
         port: to listen on; 0 for any free one.
+        same_organization: the state may be taken over though the API's address has changed.
         environment: where the key and the base URL may come from.
     """
 
@@ -48,6 +49,7 @@ class Options:
     storage_path: Path
     host: str
     port: int
+    same_organization: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: process_environment)
 
 
@@ -62,17 +64,19 @@ class Service:
     def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
         self._options = options
         self._clock = clock
-        self._configuration, setting = self._load()
-        self._base_url = base_url(self._configuration, options.environment)
+        self._reloading = threading.Lock()
+        self._setting = self._load()
+        configuration = self._setting.configuration
+        self._base_url = base_url(configuration, options.environment)
         self._store = Store.open(options.storage_path)
         try:
             self._self_metrics = SelfMetrics()
             self._connection = Connection(
                 self._base_url, self._newest_key, self._self_metrics, sleep=self._sleep, clock=clock
             )
-            self._setting = setting
-            ledger = Ledger(self._store, self._configuration.limits.series_per_family)
-            self.poller = Poller(setting, ledger, self._connection, self._self_metrics, clock=clock)
+            self._store.claim(self._base_url, same_organization=options.same_organization)
+            ledger = Ledger(self._store, configuration.limits.series_per_family)
+            self.poller = Poller(self._setting, ledger, self._connection, self._self_metrics, clock=clock)
         except BaseException:
             self._store.close()
             raise
@@ -84,7 +88,7 @@ class Service:
             metrics=self.poller.pages,
             not_ready_because=self.poller.why_not_ready,
             reload=self.reload,
-            configuration=lambda: render_configuration(self._configuration, self._base_url),
+            configuration=lambda: render_configuration(self._setting.configuration, self._base_url),
             status=self._status,
             clock=clock,
         )
@@ -109,7 +113,14 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         reloads: set[asyncio.Task[None]] = set()
-        loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(self._reload_for_signal())))
+
+        def reload_soon() -> None:
+            reload = loop.create_task(self._reload_for_signal())
+            # The loop itself keeps no hold on a task.
+            reloads.add(reload)
+            reload.add_done_callback(reloads.discard)
+
+        loop.add_signal_handler(signal.SIGHUP, reload_soon)
         host, port = server.address
         _log.info(
             "listening",
@@ -145,16 +156,17 @@ class Service:
         self._connection.close()
 
     def _reload(self) -> None:
-        configuration, setting = self._load()
-        if base_url(configuration, self._options.environment) != self._base_url:
-            raise ConfigurationError(
-                str(self._options.config_file),
-                ["openai.base_url: cannot change while running, it would be another organization's bill; restart"],
-            )
-        self._configuration, self._setting = configuration, setting
-        self.poller.reconfigure(setting)
-        self._self_metrics.config_reload_success.set(1)
-        self._self_metrics.config_reload_timestamp.set(self._clock())
+        with self._reloading:
+            setting = self._load()
+            if base_url(setting.configuration, self._options.environment) != self._base_url:
+                raise ConfigurationError(
+                    str(self._options.config_file),
+                    ["openai.base_url: cannot change while running, it would be another organization's bill; restart"],
+                )
+            self._setting = setting
+            self.poller.reconfigure(setting)
+            self._self_metrics.config_reload_success.set(1)
+            self._self_metrics.config_reload_timestamp.set(self._clock())
         _log.info("configuration reloaded")
 
     async def _reload_for_signal(self) -> None:
@@ -163,9 +175,9 @@ class Service:
         except ReloadFailed:
             _log.debug("the reload by signal failed, as told before")
 
-    def _load(self) -> tuple[Configuration, Setting]:
+    def _load(self) -> Setting:
         configuration = load_configuration(self._options.config_file)
-        return configuration, Setting(configuration, admin_key_source(configuration, self._options.environment))
+        return Setting(configuration, admin_key_source(configuration, self._options.environment))
 
     def _newest_key(self) -> AdminKey:
         return self._setting.key()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from exporter.exact import Amount, add
+from exporter.openai_api.answer import RowKey
 
 OTHER = "(other)"
 
@@ -66,22 +67,29 @@ class CounterBook:
             name: float("nan") for name, counter in self.counters.items() if not counter.shown
         }
 
-    def plan(self, postings: Mapping[SeriesName, Amount]) -> CounterChanges:
+    def plan(
+        self, postings: Mapping[SeriesName, Amount], sizes: Mapping[SeriesName, Amount] | None = None
+    ) -> CounterChanges:
         """Work out the new totals. Changes nothing.
 
-        Where a family has room for some of its new series only, the largest amounts get it.
+        Where a family has room for some of its new series only, the largest get it.
+
+        Args:
+            postings: what each series grows by; 0 for one that is only to be exposed.
+            sizes: how large each series is, where that is not what it grows by: at the zero line nothing grows.
         """
+        by_size = {**postings, **(sizes or {})}
         totals: dict[SeriesName, Amount] = {}
         overflowed: Tally[str] = Tally()
         taken: Tally[str] = Tally()
-        for name, amount in sorted(postings.items(), key=lambda posting: (-posting[1], posting[0])):
+        for name, amount in sorted(postings.items(), key=lambda posting: (-by_size[posting[0]], posting[0])):
             target = name
             if name not in self.counters:
                 if self._series_per_family[name.family] + taken[name.family] < self.limit:
                     taken[name.family] += 1
                 else:
                     target = name.folded()
-                    overflowed[name.family] += 1
+                    overflowed[name.family] += bool(amount)
             elif not amount:
                 continue
             held = self.counters.get(target)
@@ -128,5 +136,5 @@ class CounterBook:
             del self._waiting_since[name]
 
 
-SeriesOf = Callable[[str, tuple[str | None, ...]], tuple[SeriesName | None, ...]]
+SeriesOf = Callable[[str, RowKey], tuple[SeriesName | None, ...]]
 """Names the counter series of a row, one per value; None where a value is not counted. Arguments: api, row key."""

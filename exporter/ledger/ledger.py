@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from exporter.exact import Amount, add
-from exporter.ledger.account import Account
+from exporter.ledger.account import Account, Rows
 from exporter.ledger.counters import CounterBook, SeriesName, SeriesOf
 from exporter.ledger.settlement import Settlement, settle
 from exporter.ledger.store import DirectoryEntry, Store
@@ -33,7 +33,7 @@ class Ledger:
         accounts: by api; replaced, never changed in place.
         book: the counters.
         directory: names by kind (`DIRECTORY_KINDS`) and id; never forgotten, so that deleted ones keep theirs.
-        committed_at: when the state was last written, Unix seconds; None before the first time.
+        committed_at: when the state was last written, Unix seconds.
     """
 
     def __init__(self, store: Store, series_limit: int) -> None:
@@ -43,9 +43,11 @@ class Ledger:
         self.accounts: dict[str, Account] = {api: state.accounts.get(api, Account(api)) for api in ENDPOINTS}
         self.book = CounterBook(state.counters, series_limit)
         self.directory = {kind: dict(state.directory.get(kind, {})) for kind in DIRECTORY_KINDS}
-        self.committed_at: float | None = None
+        self.committed_at = store.written_at()
 
-    def apply(self, answer: Answer, series_of: SeriesOf, *, now: float, revision_days: int) -> Applied:
+    def apply(
+        self, answer: Answer, series_of: SeriesOf, *, now: float, revision_days: int, steady: float | None = None
+    ) -> Applied:
         """Apply one complete answer: settle, persist, then publish in memory.
 
         Args:
@@ -53,6 +55,7 @@ class Ledger:
             series_of: names a row's counter series, with the labels that hold now.
             now: Unix seconds.
             revision_days: see `settle`.
+            steady: seconds by a clock that is never set, to time new series' wait at 0 with; None: `now`.
 
         Raises:
             StateError: it could not be made durable; then nothing changed.
@@ -60,14 +63,9 @@ class Ledger:
         endpoint = ENDPOINTS[answer.api]
         before = self.accounts[answer.api]
         settlement = settle(endpoint, before, answer, now=int(now), revision_days=revision_days)
-        postings: dict[SeriesName, Amount] = {}
-        for rows in (settlement.emerged, settlement.postings):
-            for key, values in rows.items():
-                for name, value in zip(series_of(answer.api, key), values, strict=True):
-                    if name is not None and value:
-                        posted = value if rows is settlement.postings else 0
-                        postings[name] = add(postings.get(name, 0), posted)
-        changes = self.book.plan(postings)
+        sizes = _by_series(answer.api, settlement.emerged, series_of)
+        postings = dict.fromkeys(sizes, 0) | _by_series(answer.api, settlement.postings, series_of)
+        changes = self.book.plan(postings, sizes)
         changed = bool(
             settlement.changed
             or changes.totals
@@ -79,7 +77,7 @@ class Ledger:
             self._store.save_settlement(settlement, changes.totals, before.held)
             self.committed_at = now
         self.accounts[answer.api] = settlement.account
-        self.book.accept(changes, now)
+        self.book.accept(changes, now if steady is None else steady)
         return Applied(
             settlement=settlement,
             rows_changed=sum(map(len, settlement.changed.values())),
@@ -87,13 +85,15 @@ class Ledger:
             committed=changed,
         )
 
-    def show_ripe_series(self, *, now: float, wait: float) -> bool:
+    def show_ripe_series(self, *, now: float, wait: float, steady: float | None = None) -> bool:
         """Expose the values of new series that have stood at 0 for `wait` seconds; return whether there were any.
+
+        `now` and `steady` are as for `apply`.
 
         Raises:
             StateError: it could not be made durable; they then stay at 0.
         """
-        names = self.book.ripe(now, wait)
+        names = self.book.ripe(now if steady is None else steady, wait)
         if names:
             self._store.save_shown(names)
             self.committed_at = now
@@ -116,3 +116,12 @@ class Ledger:
     def state_bytes(self) -> int:
         """Return the size of the state on disk."""
         return self._store.size()
+
+
+def _by_series(api: str, rows: Rows, series_of: SeriesOf) -> dict[SeriesName, Amount]:
+    sums: dict[SeriesName, Amount] = {}
+    for key, values in rows.items():
+        for name, value in zip(series_of(api, key), values, strict=True):
+            if name is not None and value:
+                sums[name] = add(sums.get(name, 0), value)
+    return sums

@@ -46,7 +46,8 @@ def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, re
         now: our clock, Unix seconds.
         revision_days: closed days that are read again; older ones are forgotten, where no gauge needs them.
     """
-    today = day_of(min(now, answer.answered_at))
+    # The earlier of both clocks, so that a clock that runs ahead closes no day; unless the API's is plainly wrong.
+    today = day_of(min(now, answer.answered_at) if answer.answered_at >= answer.start else now)
     zero = (0,) * len(endpoint.measures)
     counted_from = answer.end if account.covered_from is None or endpoint.is_level else account.covered_from
     buckets = dict(account.buckets)

@@ -34,6 +34,7 @@ CREATE TABLE held (api TEXT, key TEXT, amounts TEXT NOT NULL, PRIMARY KEY (api, 
 CREATE TABLE counter (
   family TEXT, labels TEXT, total TEXT NOT NULL, shown INTEGER NOT NULL, PRIMARY KEY (family, labels)
 ) WITHOUT ROWID;
+CREATE TABLE origin (base_url TEXT NOT NULL);
 CREATE TABLE directory (
   kind TEXT, id TEXT, name TEXT NOT NULL, status TEXT NOT NULL, PRIMARY KEY (kind, id)
 ) WITHOUT ROWID;
@@ -114,6 +115,33 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def claim(self, base_url: str, *, same_organization: bool = False) -> None:
+        """Tie the state to the API it is about: another organization's history must never be posted as growth.
+
+        Args:
+            base_url: the API's address.
+            same_organization: the address may have changed; somebody vouches that the organization has not.
+
+        Raises:
+            StateError: the state is about another API, or cannot be written.
+        """
+        [(known,)] = self._connection.execute("SELECT min(base_url) FROM origin").fetchall()
+        if known == base_url:
+            return
+        if known is not None and not same_organization:
+            raise StateError(
+                f"the state in {self._directory} is about {known}, not about {base_url}: another organization's "
+                "history would be counted as growth. Name another folder with --storage.path, or, if it is the same "
+                "organization at a new address, start once with --storage.same-organization."
+            )
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM origin")
+            connection.execute("INSERT INTO origin VALUES (?)", (base_url,))
+
+    def written_at(self) -> float:
+        """Return when the state was last written, Unix seconds, as the file system tells."""
+        return max(file.stat().st_mtime for file in self._directory.glob(STATE_FILE + "*"))
 
     def size(self) -> int:
         """Return the bytes the state takes on disk, its write-ahead log included."""

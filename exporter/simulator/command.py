@@ -24,7 +24,8 @@ def simulate(*, host: str, port: int, seed: str) -> int:
     with running_simulator(seed=seed, clock=time.time, host=host, port=port) as running:
         sys.stdout.write(
             f"The simulated OpenAI API answers at {running.base_url} with the admin key {running.admin_key}\n"
-            f"  {BASE_URL_VARIABLE}={running.base_url} {KEY_VARIABLE}={running.admin_key} openai-usage-exporter\n"
+            f"  {BASE_URL_VARIABLE}={running.base_url} {KEY_VARIABLE}={running.admin_key} "
+            "openai-usage-exporter --storage.path=simulated\n"
             "Ctrl-C ends it.\n"
         )
         sys.stdout.flush()
@@ -41,7 +42,7 @@ def demo(*, host: str, port: int, seed: str) -> int:
         configuration = Path(folder) / "exporter.yml"
         configuration.write_text(_DEMO_CONFIGURATION, encoding="utf-8")
         environment = {KEY_VARIABLE: running.admin_key, BASE_URL_VARIABLE: running.base_url}
-        service = Service(Options(configuration, Path(folder) / "state", host, port, environment))
+        service = Service(Options(configuration, Path(folder) / "state", host, port, environment=environment))
 
         def invite(host: str, port: int) -> None:
             sys.stdout.write(

@@ -194,15 +194,32 @@ def test_a_wrong_key_is_told_once_and_the_page_goes_on(tmp_path: Path, simulator
         assert served.stop() == 0
 
 
-def test_an_unreachable_host_is_told_and_the_state_kept(tmp_path: Path, simulator: RunningSimulator) -> None:
-    with serving(tmp_path, simulator.base_url, simulator.admin_key) as served:
+def test_an_unreachable_host_is_told_and_the_counters_stay(tmp_path: Path) -> None:
+    with running_simulator() as simulator, serving(tmp_path, simulator.base_url, simulator.admin_key) as served:
         served.wait_for(r"^openai_usage_tokens_total\{.*\} [1-9]")
         assert served.stop() == 0
-    with serving(tmp_path, f"http://127.0.0.1:{free_port()}/v1", simulator.admin_key) as served:
+    with serving(tmp_path, simulator.base_url, simulator.admin_key) as served:
         page = served.wait_for(r'^openai_exporter_poll_success\{api="projects"\} 0\.0$')
         assert re.search(r"^openai_usage_tokens_total\{.*\} [1-9]", page, re.MULTILINE)
         assert "no connection" in served.log()
         assert served.stop() == 0
+
+
+def test_a_state_is_not_continued_with_another_api_unless_somebody_vouches_for_it(
+    tmp_path: Path, simulator: RunningSimulator
+) -> None:
+    with serving(tmp_path, simulator.base_url, simulator.admin_key) as served:
+        served.wait_for(r"^openai_up 1\.0$")
+        assert served.stop() == 0
+    with running_simulator(seed="another") as other:
+        ended = run(tmp_path, other, "--storage.path=state", "--web.listen-address=127.0.0.1:0")
+        assert ended.returncode == 1
+        assert f"is about {simulator.base_url}, not about {other.base_url}" in ended.stderr
+        with serving(tmp_path, other.base_url, other.admin_key, "--storage.same-organization") as served:
+            served.wait_for(r"^openai_exporter_state_restored 1\.0$")
+            assert served.stop() == 0
+        with serving(tmp_path, other.base_url, other.admin_key) as served:
+            served.wait_for(r"^openai_exporter_state_restored 1\.0$")
 
 
 def test_a_full_disk_is_told_and_nothing_is_lost_when_there_is_room_again(
@@ -332,6 +349,13 @@ def test_without_a_key_the_way_to_get_one_is_told(tmp_path: Path, simulator: Run
     assert ended.returncode == 2
     assert "OPENAI_ADMIN_KEY" in ended.stderr
     assert "demo" in ended.stderr
+
+
+def test_check_config_needs_no_key_and_says_that_serve_does(tmp_path: Path, simulator: RunningSimulator) -> None:
+    ended = run(tmp_path, simulator, "check-config", key=" ")
+    assert ended.returncode == 0
+    assert "this configuration is good" in ended.stdout
+    assert "no admin key is configured" in ended.stderr
 
 
 def test_check_config_shows_the_configuration_with_all_defaults(tmp_path: Path, simulator: RunningSimulator) -> None:
