@@ -30,7 +30,7 @@ class Account:
     Attributes:
         api: the endpoint's `api`.
         covered_from: the first UTC day whose values are held here; earlier days are never posted. None: never applied.
-        applied_through: the newest UTC day the API has answered for.
+        applied_through: the newest UTC day the API has answered for. None: no day so far.
         grouping: the grain of the newest answer, and of `held`.
         buckets: by UTC midnight.
         held: what counters still hold though the API took it back, per row key; never negative.

@@ -55,10 +55,7 @@ def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, re
     changed: dict[int, dict[RowKey, RowValues | None]] = {}
     emerged: dict[RowKey, RowValues] = {}
     up = down = 0
-    newest = min(max(answer.buckets, default=answer.start), today)
-    applied_through = newest if account.applied_through is None else max(newest, account.applied_through)
-    covered_from = answer.start if account.covered_from is None else min(answer.start, account.covered_from)
-    kept_from = max(covered_from, first_day_kept(endpoint, applied_through, revision_days))
+    applied_through, kept_from = _reach(endpoint, account, answer, today, revision_days)
     # Days that are neither held nor to be kept have nothing to be compared with: they would look new at every poll.
     known_from = kept_from if account.covered_from is None else min(kept_from, account.covered_from)
     for day in range(max(answer.start, known_from), answer.end, SECONDS_PER_DAY):
@@ -104,6 +101,21 @@ def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, re
         revisions_up=up,
         revisions_down=down,
     )
+
+
+def _reach(
+    endpoint: Endpoint, account: Account, answer: Answer, today: int, revision_days: int
+) -> tuple[int | None, int]:
+    """Return the newest day answered for, if any, and the first day to keep, once `answer` is taken in."""
+    kept_from = answer.start if account.covered_from is None else min(answer.start, account.covered_from)
+    applied_through = account.applied_through
+    # An answer without a bucket answers for no day: its window may lie in the future, by a clock of ours that is ahead.
+    if answer.buckets:
+        newest = min(max(answer.buckets), today)
+        applied_through = newest if applied_through is None else max(newest, applied_through)
+    if applied_through is not None:
+        kept_from = max(kept_from, first_day_kept(endpoint, applied_through, revision_days))
+    return applied_through, kept_from
 
 
 def _differences(before: Rows, after: Rows, zero: RowValues) -> dict[RowKey, RowValues]:

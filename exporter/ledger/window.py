@@ -16,6 +16,9 @@ def read_window(endpoint: Endpoint, account: Account, now: float, revision_days:
     start = today - revision_days * SECONDS_PER_DAY
     if account.applied_through is not None:
         start = min(start, account.applied_through - revision_days * SECONDS_PER_DAY)
+    elif account.covered_from is not None:
+        # Only answers without a bucket so far.
+        start = min(start, account.covered_from)
     if endpoint is COSTS:
         previous_month = previous_month_of(today)
         if account.covered_from is None or account.covered_from > previous_month:

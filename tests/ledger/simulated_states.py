@@ -76,12 +76,17 @@ class NaiveLedger:
                 line = self._zero_line.get(day, {})
                 self._zero_line[day] = _combined((1, line), (1, news), (-1, old))
             self._newest[day] = news
-        newest = min(max(answer.buckets, default=answer.start), day_of(min(now, answer.answered_at)))
-        self._applied_through = max(newest, newest if self._applied_through is None else self._applied_through)
-        horizon = self._applied_through - revision_days * SECONDS_PER_DAY
-        if self._endpoint is COSTS:
-            horizon = min(horizon, previous_month_of(self._applied_through))
-        self._remembered_from = max(horizon, min(answer.start, self._remembered_from or answer.start))
+        self._remembered_from = min(answer.start, self._remembered_from or answer.start)
+        if answer.buckets:
+            # The API's clock is believed where it can be right: a bucket proves that its day has begun.
+            believed = now if answer.answered_at < answer.start else min(now, answer.answered_at)
+            newest = min(max(answer.buckets), day_of(believed))
+            self._applied_through = max(newest, self._applied_through or newest)
+        if self._applied_through is not None:
+            horizon = self._applied_through - revision_days * SECONDS_PER_DAY
+            if self._endpoint is COSTS:
+                horizon = min(horizon, previous_month_of(self._applied_through))
+            self._remembered_from = max(horizon, self._remembered_from)
 
     def counted(self) -> Sums:
         """Return what counters less what is held back must come to."""

@@ -114,8 +114,9 @@ class LedgerLife(RuleBasedStateMachine):
 
     # What happens at OpenAI.
 
-    @initialize()
-    def there_is_some_history(self) -> None:
+    @initialize(error=st.sampled_from([0, 0, 0, 0, -3_000_000, 3_000_000]))
+    def there_is_some_history(self, error: int) -> None:
+        self.clock_error = error
         for back in (0, 1, 2, 35):
             day = self.day(back)
             self.apis["costs"].rows[day] = [

@@ -15,7 +15,7 @@ from exporter.ledger.settlement import settle
 from exporter.ledger.window import first_day_kept, read_window
 from exporter.openai_api.answer import RowKey
 from exporter.openai_api.endpoints import COSTS, ENDPOINTS, Endpoint
-from tests.ledger.examples import EMBEDDINGS, NOON, day, embedding
+from tests.ledger.examples import EMBEDDINGS, NOON, day, embedding, posted
 from tests.ledger.simulated_states import NaiveApi, Sums, held_sums, measure_names, non_zero
 
 VECTOR_STORES = ENDPOINTS["usage/vector_stores"]
@@ -110,7 +110,7 @@ def test_nothing_is_missed_that_changes_within_the_revision_window_however_long_
 ) -> None:
     """The oracle is the API alone: all it says now of all days, less what it said at the first poll."""
     api, account, clock = NaiveApi(endpoint), Account(endpoint.api), BEGINNING
-    posted: Sums = defaultdict(Fraction)
+    counted: Sums = defaultdict(Fraction)
     oldest_visible = day_of(clock) - 400 * SECONDS_PER_DAY
     _edit(api, history, day_of(clock), oldest_visible)
     zero_line: Sums = {}
@@ -128,9 +128,9 @@ def test_nothing_is_missed_that_changes_within_the_revision_window_however_long_
         for key, values in settlement.postings.items():
             for name, value in zip(measure_names(endpoint, key), values, strict=True):
                 assert value >= 0
-                posted[name] += Fraction(value)
+                counted[name] += Fraction(value)
         truth, held = _all_time(api), held_sums(endpoint, account)
-        assert non_zero({name: posted[name] - held.get(name, 0) for name in {*posted, *held}}) == non_zero(
+        assert non_zero({name: counted[name] - held.get(name, 0) for name in {*counted, *held}}) == non_zero(
             {name: truth.get(name, Fraction()) - zero_line.get(name, 0) for name in {*truth, *zero_line}}
         )
 
@@ -155,3 +155,23 @@ def _all_time(api: NaiveApi) -> Sums:
         for name, value in api.sums(edited).items():
             sums[name] += value
     return sums
+
+
+@pytest.mark.parametrize("api_tells_the_time", [True, False])
+def test_a_clock_of_ours_that_was_days_ahead_at_the_first_answer_stops_no_counter(*, api_tells_the_time: bool) -> None:
+    # Nothing lies in the window of a clock that is 40 days ahead.
+    ahead = day(40) + 60
+    api, account, random = NaiveApi(EMBEDDINGS), Account(EMBEDDINGS.api), Random(1)  # noqa: S311 - no secrets
+    counted: list[Amount] = []
+    for number, now in enumerate([ahead, day(0) + 60, day(1), day(2)]):
+        today = day(number)
+        api.rows[today] = [(embedding("m"), (100, 0))]
+        start, end = read_window(EMBEDDINGS, account, now, 3)
+        answered_at = today + 60 if api_tells_the_time else now
+        read = api.answer(start, end, ("model",), today=today, answered_at=answered_at, order=random)
+        settlement = settle(EMBEDDINGS, account, read, now=now, revision_days=3)
+        account = settlement.account
+        counted.append(posted(settlement))
+
+    # The first answer that says anything is the zero line; the two days after it count.
+    assert counted == [0, 0, 100, 100]
