@@ -36,7 +36,8 @@ def partition(row: TokenCounts) -> tuple[int, ...]:
     """Split a row's tokens, in the order of `TOKEN_MEASURES`; the sum is input_tokens + output_tokens, always.
 
     `input_tokens` is all input, so the uncached part is what cached and cache-write leave of it. Details that
-    do not fit into their whole are not believed.
+    do not fit into their whole are cut down to it, one after the other: rows that differ by a few tokens give parts
+    that differ by a few tokens.
     """
     total = row.input_tokens
     text = row.input_cached_text_tokens or 0
@@ -69,5 +70,9 @@ def partition(row: TokenCounts) -> tuple[int, ...]:
 
 
 def _by_modality(part: int, text: int, audio: int, image: int) -> tuple[int, int, int, int]:
-    rest = part - text - audio - image
-    return (text, audio, image, rest) if rest >= 0 else (0, 0, 0, part)
+    # A split that was dropped whole for one token too many would move all its tokens between series, and counters
+    # never take back.
+    text = min(text, part)
+    audio = min(audio, part - text)
+    image = min(image, part - text - audio)
+    return text, audio, image, part - text - audio - image
