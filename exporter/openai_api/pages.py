@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, NoReturn
@@ -46,7 +46,8 @@ class Page:
     """Buckets and the way on.
 
     Attributes:
-        rows_by_day: raw rows by the UTC midnight of their bucket; buckets of one day joined.
+        rows_by_day: raw rows by the UTC midnight of their bucket; buckets of one day joined, identical repeats of a
+            bucket left out.
         has_more: whether the API says that a page follows.
         cursor: for the next page, None if there is none.
     """
@@ -64,10 +65,30 @@ def parse_page(body: bytes) -> Page:
     """
     page = _validated(parse_json(body))
     rows_by_day: dict[int, list[object]] = {}
-    for bucket in page.data:
+    for bucket in _without_repeats(page.data):
         day = bucket.start_time - bucket.start_time % SECONDS_PER_DAY
         rows_by_day.setdefault(day, []).extend(bucket.results)
     return Page(rows_by_day, page.has_more, page.next_page or None)
+
+
+def _without_repeats(buckets: Sequence[_Bucket]) -> Iterator[_Bucket]:
+    """Leave out what an earlier bucket says word for word; others of the same start are parts of one day."""
+    firsts: dict[int, _Bucket] = {}
+    spellings: dict[int, set[str]] = {}
+    for bucket in buckets:
+        first = firsts.setdefault(bucket.start_time, bucket)
+        if first is not bucket:
+            # Spelled out only here: hardly any page has two buckets of one start.
+            known = spellings.setdefault(bucket.start_time, {_spelled(first)})
+            spelling = _spelled(bucket)
+            if spelling in known:
+                continue
+            known.add(spelling)
+        yield bucket
+
+
+def _spelled(bucket: _Bucket) -> str:
+    return json.dumps(bucket.results, sort_keys=True, default=str)
 
 
 def parse_json(body: bytes) -> object:
