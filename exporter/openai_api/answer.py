@@ -15,7 +15,9 @@ RowValues = tuple[Amount, ...]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All pages of one read, rows with equal keys in a bucket added up, rows of nothing but zeros left out.
+    """All pages of one read, rows with equal keys in a bucket added up.
+
+    Rows of nothing but zeros are left out, except where the values are a level.
 
     Attributes:
         api: the endpoint's `api`.

@@ -12,7 +12,7 @@ from pydantic import FailFast, TypeAdapter, ValidationError
 from exporter.exact import add_each
 from exporter.openai_api.amounts import BadAmountError, parse_amount, parse_currency
 from exporter.openai_api.answer import RowKey, RowValues
-from exporter.openai_api.endpoints import PLAIN_INPUT_MEASURES, TOKEN_MEASURES, Endpoint
+from exporter.openai_api.endpoints import COSTS, PLAIN_INPUT_MEASURES, TOKEN_MEASURES, Endpoint
 from exporter.openai_api.pages import field_path
 from exporter.openai_api.tokens import Count, TokenCounts, partition
 
@@ -21,16 +21,13 @@ UNKNOWN_OBJECT: Final = "unknown_object"
 INVALID_VALUE: Final = "invalid_value"
 MISSING_AMOUNT: Final = "missing_amount"
 
-REJECTIONS: Final = (NOT_AN_OBJECT, UNKNOWN_OBJECT, INVALID_VALUE, MISSING_AMOUNT)
-"""Every reason for which a row is left out."""
-
 
 @dataclass(slots=True)
 class DayRows:
     """The rows of one day.
 
     Attributes:
-        values: by key, rows with equal keys added up, rows of nothing but zeros left out.
+        values: by key, rows with equal keys added up. Rows of nothing but zeros are left out, except of a level.
         rejected: rows that could not be read, by reason.
         first_rejected: where the first row of each reason stands, such as `results.3.input_tokens`.
     """
@@ -81,9 +78,10 @@ def read_rows(endpoint: Endpoint, grouping: Sequence[str], rows: Sequence[object
             continue
         known = totals.get(key)
         totals[key] = values if known is None else add_each(known, values)
-    # Last, because what was taken back can add up to zero.
-    for key in [key for key, values in totals.items() if not any(values)]:
-        del totals[key]
+    # A level that fell to zero is news, a flow of zero is none. Last, because what was taken back can add up to zero.
+    if not endpoint.is_level:
+        for key in [key for key, values in totals.items() if not any(values)]:
+            del totals[key]
     return day
 
 
@@ -126,7 +124,7 @@ def _reading(endpoint: Endpoint, grouping: tuple[str, ...]) -> _Reading:
     return _Reading(
         all_rows=TypeAdapter(rows_type),
         one_row=TypeAdapter(row_type),
-        key=(_key_of_costs if endpoint.measures == ("amount",) else _key)(endpoint, grouping),
+        key=(_key_of_costs if endpoint is COSTS else _key)(endpoint, grouping),
         values=_values(endpoint),
     )
 
@@ -134,7 +132,7 @@ def _reading(endpoint: Endpoint, grouping: tuple[str, ...]) -> _Reading:
 def _row_type(endpoint: Endpoint, grouping: tuple[str, ...]) -> Any:  # noqa: ANN401 - a class made at run time
     counted: list[tuple[str, Any]]
     base: tuple[type, ...] = ()
-    if endpoint.measures == ("amount",):
+    if endpoint is COSTS:
         counted = [("amount", Any)]
     elif set(TOKEN_MEASURES) <= set(endpoint.measures):
         base = (TokenCounts,)
@@ -202,7 +200,7 @@ def _key_of_costs(endpoint: Endpoint, grouping: Sequence[str]) -> Callable[[Any]
 
 
 def _values(endpoint: Endpoint) -> Callable[[Any], RowValues]:
-    if endpoint.measures == ("amount",):
+    if endpoint is COSTS:
         return _amount
     if not set(TOKEN_MEASURES) <= set(endpoint.measures):
         return _attributes([_api_name(measure) for measure in endpoint.measures])
