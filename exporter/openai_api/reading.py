@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 _REFUSAL_MEMORY_SECONDS: Final = SECONDS_PER_DAY
 # Every fallback makes the request smaller; this only bounds an API that always finds something new to refuse.
 _MOST_FALLBACKS: Final = 12
+_REJECTION_REMINDER_SECONDS: Final = 3600
+_LOST_HISTORY_REMINDER_SECONDS: Final = SECONDS_PER_DAY
 _ABSENT: Final = frozenset({400, 403, 404, 405})
 _BAD_REQUEST: Final = 400
 
@@ -66,7 +68,7 @@ class _Walk:
 
 
 class WindowReader:
-    """Reads windows, and remembers for a day which groupings an endpoint refused."""
+    """Reads windows, and remembers for a day which groupings an endpoint refused and what it has warned of."""
 
     def __init__(self, connection: Api, clock: Callable[[], float]) -> None:
         """Remember nothing yet.
@@ -79,6 +81,9 @@ class WindowReader:
         self._clock = clock
         self._refused_until: dict[str, dict[str, float]] = {}
         self._limits: dict[str, int] = {}
+        # When each was last warned of; one entry per API, for every API may be read by a thread of its own.
+        self._rejections_told: dict[str, dict[str, float]] = {}
+        self._lost_history_told: dict[str, float] = {}
 
     def refused_groupings(self, api: str) -> frozenset[str]:
         """Dimensions that the API refused for this endpoint less than a day ago."""
@@ -151,10 +156,34 @@ class WindowReader:
         )
 
     def _log_lost_history(self, request: _Request, earliest: int) -> None:
+        now = self._clock()
+        told_at = self._lost_history_told.get(request.endpoint.api)
+        if not _is_due(told_at, _LOST_HISTORY_REMINDER_SECONDS, now):
+            return
+        self._lost_history_told[request.endpoint.api] = now
         _log.warning(
             "the API holds no older history, what was before is out of reach",
             extra={"api": request.endpoint.api, "asked_from": _day(request.start), "starts_at": _day(earliest)},
         )
+
+    def _log_rejections(self, api: str, walk: _Walk) -> None:
+        """Warn of a reason when it is new and now and then while it lasts; a bad row comes again at every poll."""
+        now = self._clock()
+        before = self._rejections_told.get(api, {})
+        told: dict[str, float] = {}
+        for reason, where in walk.first_rejected.items():
+            told_at = before.get(reason)
+            if told_at is not None and not _is_due(told_at, _REJECTION_REMINDER_SECONDS, now):
+                # The time of the warning, not of this read: else a lasting reason would never be told again.
+                told[reason] = told_at
+                continue
+            told[reason] = now
+            _log.warning(
+                "rows could not be read, this is the first of its kind",
+                extra={"api": api, "reason": reason, "rows": walk.rejected[reason], "field": where},
+            )
+        # What this read had no more is forgotten, and new when it comes back.
+        self._rejections_told[api] = told
 
     def _read_pages(self, request: _Request) -> Answer:
         api = request.endpoint.api
@@ -181,11 +210,7 @@ class WindowReader:
             cursor = page.cursor
         else:
             _check_newest_day(walk, request, stopped_by)
-        for reason, where in walk.first_rejected.items():
-            _log.warning(
-                "rows could not be read, this is the first of its kind",
-                extra={"api": api, "reason": reason, "rows": walk.rejected[reason], "field": where},
-            )
+        self._log_rejections(api, walk)
         return Answer(
             api=api,
             start=request.start,
@@ -195,6 +220,11 @@ class WindowReader:
             answered_at=walk.answered_at,
             rejected=walk.rejected,
         )
+
+
+def _is_due(told_at: float | None, interval: float, now: float) -> bool:
+    """Whether to warn again; also when the clock was set back, so that it silences nothing."""
+    return told_at is None or not 0 <= now - told_at < interval
 
 
 def _take(walk: _Walk, page: Page, request: _Request) -> bool:

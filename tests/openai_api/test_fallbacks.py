@@ -134,6 +134,25 @@ def test_history_out_of_reach_is_left_out_and_said(endpoint: Endpoint, caplog: p
     assert (record.levelname, record.__dict__["starts_at"]) == ("WARNING", "2026-08-02")
 
 
+def test_history_out_of_reach_is_said_at_most_once_a_day_for_each_api(caplog: pytest.LogCaptureFixture) -> None:
+    def answer(query: Mapping[str, str], _grouping: list[str]) -> object:
+        if int(query["start_time"]) < AUGUST + DAY:
+            return refused(LOOKBACK, code="reporting_lookback_exceeded")
+        return page([bucket(1), bucket(2)])
+
+    clock = Clock()
+    reader = WindowReader(ScriptedApi(answer, AUGUST + 2 * DAY), clock)
+    told = []
+    for _ in range(25):
+        read(reader)
+        reader.read(ENDPOINTS["usage/completions"], *WINDOW, [])
+        told.append([record.__dict__["api"] for record in caplog.records])
+        caplog.clear()
+        clock.now += 3600
+    both = ["costs", "usage/completions"]
+    assert told == [both, *[[]] * 23, both]
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -201,6 +201,67 @@ def test_rejected_rows_are_counted_over_all_pages_and_the_first_of_each_kind_is_
     assert "secret" not in str([record.__dict__ for record in caplog.records])
 
 
+def told_of_rejections(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """API and reason of every warning since the last call."""
+    told = [(record.__dict__["api"], record.__dict__["reason"]) for record in caplog.records]
+    caplog.clear()
+    return told
+
+
+def test_a_row_that_stays_unreadable_is_told_when_it_is_new_and_then_once_an_hour(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock()
+    reader = WindowReader(pages(page([bucket(0, cost("secret"))])), clock)
+    for _ in range(60):
+        assert reader.read(COSTS, *WINDOW, []).rejected == {"invalid_value": 1}
+        clock.now += 60
+    assert told_of_rejections(caplog) == [("costs", "invalid_value")]
+    reader.read(COSTS, *WINDOW, [])
+    assert told_of_rejections(caplog) == [("costs", "invalid_value")]
+    clock.now += 3599
+    reader.read(COSTS, *WINDOW, [])
+    assert told_of_rejections(caplog) == []
+
+
+def test_another_reason_and_another_api_are_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    first, second = page([bucket(0, cost("secret"))]), page([bucket(0, cost("secret"), "no row")])
+    reader = WindowReader(pages(first, second), Clock())
+    reader.read(COSTS, *WINDOW, [])
+    assert told_of_rejections(caplog) == [("costs", "invalid_value")]
+    reader.read(COSTS, *WINDOW, [])
+    assert told_of_rejections(caplog) == [("costs", "not_an_object")]
+    reader.read(EMBEDDINGS, *WINDOW, [])
+    assert set(told_of_rejections(caplog)) == {
+        ("usage/embeddings", "unknown_object"),
+        ("usage/embeddings", "not_an_object"),
+    }
+
+
+def test_an_unreadable_row_that_was_gone_is_new_again_but_a_failed_read_says_nothing_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bad, good = page([bucket(0, cost("secret"))]), page([bucket(0, cost(1))])
+    reader = WindowReader(pages(bad, Unreachable("costs", "HTTP 503"), bad, good, bad), Clock())
+    reader.read(COSTS, *WINDOW, [])
+    with pytest.raises(Unreachable):
+        reader.read(COSTS, *WINDOW, [])
+    reader.read(COSTS, *WINDOW, [])
+    assert told_of_rejections(caplog) == [("costs", "invalid_value")]
+    reader.read(COSTS, *WINDOW, [])
+    reader.read(COSTS, *WINDOW, [])
+    assert told_of_rejections(caplog) == [("costs", "invalid_value")]
+
+
+def test_a_clock_that_is_set_back_silences_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    reader = WindowReader(pages(page([bucket(0, cost("secret"))])), clock)
+    reader.read(COSTS, *WINDOW, [])
+    clock.now -= DAY
+    reader.read(COSTS, *WINDOW, [])
+    assert told_of_rejections(caplog) == [("costs", "invalid_value")] * 2
+
+
 @pytest.mark.parametrize("status", [400, 404, 405])
 def test_an_endpoint_that_not_every_organization_has_is_absent_where_it_is_refused(status: int) -> None:
     reader = WindowReader(pages(RequestRefused("usage/decisions", status, "Unknown endpoint")), Clock())
