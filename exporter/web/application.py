@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS_CONTENT_TYPE
 
+from exporter.web.cross_site import comes_from_another_site
 from exporter.web.landing_page import CONTENT_SECURITY_POLICY, StatusRow, landing_page
 from exporter.web.messages import Request, Response
 from exporter.web.negotiation import accepts_gzip, prefers_openmetrics
@@ -115,7 +116,12 @@ class Application:
             return _text(HTTPStatus.SERVICE_UNAVAILABLE, f"{self.name} is not Ready: {reason}")
         return _text(HTTPStatus.OK, f"{self.name} is Ready.")
 
-    async def _reload(self, _: Request) -> Response:
+    async def _reload(self, request: Request) -> Response:
+        if comes_from_another_site(request.headers):
+            return _text(
+                HTTPStatus.FORBIDDEN,
+                "The configuration was not reloaded: a browser asked for it on behalf of another site.",
+            )
         try:
             await self.reload()
         except ReloadFailed as failure:

@@ -131,6 +131,22 @@ def test_a_failed_reload_is_told_with_its_reason(client: httpx.Client, exporter:
     assert "polling.usage_interval: must be at least 10s" in answer.text
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize("header", [("Sec-Fetch-Site", "cross-site"), ("Origin", "https://evil.test")])
+def test_a_page_of_another_site_cannot_reload(
+    client: httpx.Client, exporter: Exporter, method: str, header: tuple[str, str]
+) -> None:
+    answer = client.request(method, "/-/reload", headers=[header])
+    assert (answer.status_code, exporter.reloads) == (403, 0)
+    assert answer.text == ("The configuration was not reloaded: a browser asked for it on behalf of another site.\n")
+
+
+def test_a_browser_on_the_exporters_own_pages_can_reload(client: httpx.Client, exporter: Exporter) -> None:
+    origin = str(client.base_url).rstrip("/")
+    answer = client.post("/-/reload", headers={"Origin": origin, "Sec-Fetch-Site": "same-origin"})
+    assert (answer.status_code, exporter.reloads) == (200, 1)
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 def test_reading_the_reload_page_reloads_nothing(client: httpx.Client, exporter: Exporter, method: str) -> None:
     answer = client.request(method, "/-/reload")
