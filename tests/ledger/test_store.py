@@ -141,6 +141,15 @@ def test_a_folder_made_for_the_state_is_its_users_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
 
 
+def test_a_commit_is_on_the_disk_when_it_returns(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        (journal,) = store._connection.execute("PRAGMA journal_mode").fetchone()
+        (synchronous,) = store._connection.execute("PRAGMA synchronous").fetchone()
+
+    # A process that is killed loses nothing either way; a machine that loses its power does without FULL (2).
+    assert (journal, synchronous) == ("wal", 2)
+
+
 # Kill -9.
 
 
