@@ -5,11 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from exporter.attribution import Attribution
 from exporter.configuration import Configuration, ConfigurationError
 from exporter.days import day_of
+from exporter.ledger.account import Account
 from exporter.ledger.ledger import Applied, Ledger
 from exporter.ledger.store import DirectoryEntry, StateError
 from exporter.ledger.window import read_window
@@ -20,7 +22,7 @@ from exporter.openai_api.answer import Answer
 from exporter.openai_api.connection import Connection
 from exporter.openai_api.directory import Directory
 from exporter.openai_api.endpoints import COSTS, ENDPOINTS, Endpoint
-from exporter.openai_api.errors import EndpointAbsent, KeyRefused, OpenAIError
+from exporter.openai_api.errors import BadAnswer, EndpointAbsent, KeyRefused, OpenAIError, Unreachable
 from exporter.openai_api.reading import WindowReader
 from exporter.polling.health import Health
 from exporter.polling.schedule import Turn
@@ -31,6 +33,10 @@ _PROJECTS: Final = "projects"
 _API_KEYS: Final = "api_keys"
 # An endpoint the organization does not have is asked for again this often.
 _ABSENT_RECHECK_SECONDS: Final = 6 * 3600.0
+# The API may ask for a pause between polls, up to this long.
+_LONGEST_REST_SECONDS: Final = 3600.0
+# After a fault of ours in the polling loop itself.
+_PAUSE_AFTER_FAULT_SECONDS: Final = 30.0
 # Unknown project ids make the directory be read at once, but not more often than this.
 _NAMES_REFRESH_SECONDS: Final = 60.0
 # A new series stands at 0 for this many scrapes, so that Prometheus has surely seen the zero.
@@ -62,7 +68,7 @@ class Poller:
         health: how the polls go.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - here the parts meet, and both clocks
         self,
         setting: Setting,
         ledger: Ledger,
@@ -70,19 +76,34 @@ class Poller:
         self_metrics: SelfMetrics,
         *,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Show what the ledger holds; ask nobody yet.
+
+        Args:
+            setting: what to poll, and with which key.
+            ledger: of the organization.
+            connection: to its API.
+            self_metrics: are told how it goes.
+            clock: Unix seconds.
+            steady: seconds by a clock that is never set, for what must last.
+        """
         self._setting = setting
         self._ledger = ledger
         self._reader = WindowReader(connection, clock)
         self._directory = Directory(connection)
         self._self_metrics = self_metrics
         self._clock = clock
+        self._steady = steady
         self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._places = threading.Semaphore(_READS_AT_ONCE)
         self._in_flight: set[str] = set()
+        # Nothing is to be posted under an id where a name can be had.
+        self._names_come_first = True
         self._refused_keys: dict[str, AdminKey] = {}
-        self._names_asked_at = float("-inf")
+        self._names_known_at = float("-inf")
+        self._names_lock = threading.Lock()
         self._turns: dict[str, Turn] = {}
         self._builder = SnapshotBuilder()
         self._attribution = self._newest_attribution()
@@ -116,24 +137,46 @@ class Poller:
         return f"waiting for the first poll of {', '.join(waiting)}" if waiting else None
 
     def reconfigure(self, setting: Setting) -> None:
-        """Use another setting from now on; everything is polled again at once."""
+        """Use another setting from now on; everything is polled again at once.
+
+        The same setting again only forgets refused keys: whoever reloads often must not keep polls from their end.
+        """
         with self._lock:
-            self._setting = setting
-            self._ledger.book.limit = setting.configuration.limits.series_per_family
+            for api in self._refused_keys:
+                if api in self._turns:
+                    self._turns[api].due = self._clock()
             self._refused_keys.clear()
+            if setting.configuration == self._setting.configuration:
+                return
+            self._setting = setting
+            self._names_come_first = True
+            self._ledger.book.limit = setting.configuration.limits.series_per_family
             self._attribution = self._newest_attribution()
             self._plan()
             self._publish()
 
     def run(self) -> None:
         """Poll until `stop`. A poll that waits for OpenAI holds up neither the others nor the end."""
-        self._refresh_names_first()
         while not self._stopping.is_set():
-            self.advance()
-            for api in self._due():
-                self._in_flight.add(api)
-                threading.Thread(target=self._poll_in_turn, args=(api,), name=f"poll {api}", daemon=True).start()
+            try:
+                self._take_turns()
+            except Exception:  # noqa: BLE001 - the one loop that keeps the page true must never end
+                _log.exception("polling was interrupted, it goes on")
+                self._stopping.wait(_PAUSE_AFTER_FAULT_SECONDS)
             self._stopping.wait(_LONGEST_NAP_SECONDS)
+
+    def _take_turns(self) -> None:
+        if self._names_come_first:
+            self._names_come_first = False
+            self._refresh_names_first()
+        self.advance()
+        for api in self._due():
+            self._in_flight.add(api)
+            try:
+                threading.Thread(target=self._poll_in_turn, args=(api,), name=f"poll {api}", daemon=True).start()
+            except BaseException:
+                self._in_flight.discard(api)
+                raise
 
     def stop(self) -> None:
         """End `run`, and let no poll touch the ledger any more."""
@@ -158,7 +201,7 @@ class Poller:
         wait = _SCRAPES_AT_ZERO * self._setting.configuration.scrape_interval.total_seconds()
         with self._lock:
             try:
-                shown = self._ledger.show_ripe_series(now=now, wait=wait)
+                shown = self._ledger.show_ripe_series(now=now, wait=wait, steady=self._steady())
             except StateError:
                 # They stay at 0 for now. The polls say so, once: they cannot save either.
                 _log.debug("new series cannot be shown yet", exc_info=True)
@@ -175,8 +218,10 @@ class Poller:
         if turn is None:
             # A reload has switched this API off since its turn came.
             return
-        if self._is_refused(api, setting):
-            turn.succeeded(began)
+        # Taken before the request: if the file changes meanwhile, it is the old key that was refused.
+        key = _newest_key(setting)
+        if key is not None and key == self._refused_keys.get(api):
+            turn.await_key(began)
             return
         problem: Exception | None = None
         try:
@@ -186,11 +231,14 @@ class Poller:
         except (OpenAIError, StateError, ConfigurationError) as error:
             problem = error
         except Exception as error:  # noqa: BLE001 - a fault of ours: the other APIs go on, and the log has it all
+            if self._stopping.is_set():
+                # What was taken from under the poll, such as its connection, is no fault.
+                return
             _log.exception("poll failed unexpectedly", extra={"api": api})
             problem = error
         with self._lock:
             if setting is self._setting:
-                self._conclude(api, began, time.monotonic() - watch, problem)
+                self._conclude(api, key, began, time.monotonic() - watch, problem)
 
     def _poll(self, api: str, setting: Setting, now: float) -> None:
         if api == _PROJECTS:
@@ -200,18 +248,22 @@ class Poller:
         else:
             self._read_and_apply(ENDPOINTS[api], setting, now)
 
-    def _conclude(self, api: str, began: float, seconds: float, problem: Exception | None) -> None:
+    def _conclude(
+        self, api: str, key: AdminKey | None, began: float, seconds: float, problem: Exception | None
+    ) -> None:
         turn = self._turns[api]
+        self._refused_keys.pop(api, None)
         if isinstance(problem, EndpointAbsent):
             self.health.is_absent(api, str(problem))
             turn.rest(began, _ABSENT_RECHECK_SECONDS)
         elif problem is not None:
-            if isinstance(problem, KeyRefused) and problem.status is not None:
-                self._refused_keys[api] = self._setting.key()
-            self.health.failed(api, began, seconds, str(problem) or type(problem).__name__)
+            if isinstance(problem, KeyRefused) and problem.status is not None and key is not None:
+                self._refused_keys[api] = key
+            self.health.failed(api, began, seconds, problem)
             turn.failed(began)
+            if isinstance(problem, Unreachable) and problem.retry_after is not None:
+                turn.rest(began, min(problem.retry_after, _LONGEST_REST_SECONDS))
         else:
-            self._refused_keys.pop(api, None)
             self.health.succeeded(api, began, seconds)
             turn.succeeded(began)
         self._self_metrics.auth_failed.set(bool(self._refused_keys))
@@ -224,7 +276,14 @@ class Poller:
         self._refresh_names_for(answer)
         with self._lock:
             self._check_still_wanted(setting)
-            applied = self._ledger.apply(answer, self._attribution.counter_series, now=now, revision_days=revision_days)
+            _check_no_day_is_missing(self._ledger.accounts[endpoint.api], answer)
+            applied = self._ledger.apply(
+                answer,
+                self._attribution.counter_series,
+                now=self._clock(),
+                revision_days=revision_days,
+                steady=self._steady(),
+            )
             if applied.committed:
                 self._publish()
             self._tell_applied(endpoint, answer, applied, grouping)
@@ -233,9 +292,12 @@ class Poller:
         """Learn a new project's name before anything is posted under its id; never at the price of waiting in vain."""
         position = ENDPOINTS[answer.api].dimensions.index("project_id")
         projects = {key[position] for rows in answer.buckets.values() for key in rows} - {None}
-        is_due = self._clock() - self._names_asked_at >= _NAMES_REFRESH_SECONDS
-        if is_due and self.health.apis[_PROJECTS].success and not projects <= self._attribution.projects.keys():
-            self.poll(_PROJECTS)
+        # One at a time: another API that meets the same project at this moment waits for its name too.
+        with self._names_lock:
+            was_asked_just_now = 0 <= self._clock() - self._names_known_at < _NAMES_REFRESH_SECONDS
+            is_unknown = not projects <= self._attribution.projects.keys()
+            if is_unknown and not was_asked_just_now and self.health.apis[_PROJECTS].success:
+                self.poll(_PROJECTS)
 
     def _refresh_names_first(self) -> None:
         for api in (_PROJECTS, _API_KEYS):
@@ -243,16 +305,17 @@ class Poller:
                 self.poll(api)
 
     def _learn_projects(self, setting: Setting, now: float) -> None:
-        self._names_asked_at = now
         projects = {project.id: DirectoryEntry(project.name, project.status) for project in self._directory.projects()}
         self._learn(_PROJECTS, projects, setting)
+        self._names_known_at = now
 
     def _learn_api_keys(self, setting: Setting) -> None:
         names: dict[str, DirectoryEntry] = {}
-        # The API refuses to list an archived project's keys; their names stay known from before.
-        for project_id, project in self._attribution.projects.items():
+        # The API refuses to list the keys of a project that is archived or no longer there, so its newest word on that
+        # is asked for; the keys' names stay known from before.
+        for project in self._directory.projects():
             if project.status != "archived":
-                names |= {key.id: DirectoryEntry(key.name) for key in self._directory.api_keys(project_id)}
+                names |= {key.id: DirectoryEntry(key.name) for key in self._directory.api_keys(project.id)}
         self._learn(_API_KEYS, names, setting)
 
     def _learn(self, kind: str, entries: Mapping[str, DirectoryEntry], setting: Setting) -> None:
@@ -266,16 +329,6 @@ class Poller:
         # An answer read under an older setting is dropped: its poll is repeated at once.
         if self._stopping.is_set() or setting is not self._setting:
             raise Stopped
-
-    def _is_refused(self, api: str, setting: Setting) -> bool:
-        refused = self._refused_keys.get(api)
-        if refused is None:
-            return False
-        try:
-            return setting.key() == refused
-        except (ConfigurationError, KeyRefused):
-            # Unreadable at this moment: let the poll say so.
-            return False
 
     def _newest_attribution(self) -> Attribution:
         return Attribution(
@@ -303,8 +356,7 @@ class Poller:
 
     def _publish(self) -> None:
         self.pages.snapshot = self._builder.build(self._ledger, self._attribution, self._clock())
-        if self._ledger.committed_at is not None:
-            self._self_metrics.state_commit.set(self._ledger.committed_at)
+        self._self_metrics.state_commit.set(self._ledger.committed_at)
         self._self_metrics.state_bytes.set(self._ledger.state_bytes())
 
     def _tell_applied(self, endpoint: Endpoint, answer: Answer, applied: Applied, wanted: tuple[str, ...]) -> None:
@@ -313,14 +365,32 @@ class Poller:
         settlement = applied.settlement
         if settlement.account.changed_at is not None:
             self.health.data_changed(api, settlement.account.changed_at)
-        for dimension in wanted:
-            metrics.grouping_enabled.labels(api, dimension).set(dimension in answer.grouping)
+        for dimension in endpoint.dimensions:
+            if dimension in wanted:
+                metrics.grouping_enabled.labels(api, dimension).set(dimension in answer.grouping)
+            else:
+                metrics.grouping_enabled.remove(api, dimension)
         metrics.add_each(metrics.rows_rejected, api, answer.rejected)
         metrics.add_each(metrics.revisions, api, {"up": settlement.revisions_up, "down": settlement.revisions_down})
         for family, count in applied.overflowed.items():
             metrics.series_overflow.labels(family).inc(count)
         if applied.rows_changed:
             _log.debug("answer applied", extra={"api": api, "rows_changed": applied.rows_changed})
+
+
+def _check_no_day_is_missing(account: Account, answer: Answer) -> None:
+    """Refuse an answer that says nothing of a day known to have rows: empty days come as empty buckets."""
+    for day, bucket in account.buckets.items():
+        if bucket.rows and answer.start <= day < answer.end and day not in answer.buckets:
+            raise BadAnswer(answer.api, f"the answer lacks {datetime.fromtimestamp(day, UTC):%Y-%m-%d}")
+
+
+def _newest_key(setting: Setting) -> AdminKey | None:
+    """Return the key, or None where it cannot be read at this moment: the poll will say so."""
+    try:
+        return setting.key()
+    except (ConfigurationError, KeyRefused):
+        return None
 
 
 def _revision_days(configuration: Configuration, endpoint: Endpoint) -> int:

@@ -6,6 +6,8 @@ from typing import Final
 # After a failure an API is asked again sooner than its interval, then ever later, so that a long interval does not
 # mean a long gap.
 _FIRST_RETRY: Final = 30.0
+# What the sum of a date and a wait may be off by, in seconds, and more.
+_ROUNDING: Final = 0.01
 
 
 @dataclass(slots=True)
@@ -16,27 +18,36 @@ class Turn:
         interval: seconds between polls.
         due: when the next poll is due, Unix seconds.
         failures: failed polls since the last success.
+        wait: the wait that ends at `due`, in seconds.
     """
 
     interval: float
     due: float
     failures: int = 0
+    wait: float = 0.0
 
     def is_due(self, now: float) -> bool:
         """Tell whether it is time, also after the clock was set back."""
-        return now >= self.due or self.due - now > self.interval
+        return now >= self.due or self.due - now > self.wait + _ROUNDING
 
     def succeeded(self, now: float) -> None:
         """Wait a whole interval from `now`, when the poll began."""
         self.failures = 0
-        self.due = now + self.interval
+        self._wait(now, self.interval)
 
     def failed(self, now: float) -> None:
         """Wait half a minute after the first failure, twice as long after each further one, an interval at most."""
-        self.due = now + min(self.interval, _FIRST_RETRY * 2.0 ** min(self.failures, 16))
+        self._wait(now, min(self.interval, _FIRST_RETRY * 2.0 ** min(self.failures, 16)))
         self.failures += 1
 
     def rest(self, now: float, seconds: float) -> None:
-        """Ask again after `seconds` and keep to that pace: more often there is nothing to gain."""
-        self.interval = max(seconds, self.interval)
-        self.due = now + self.interval
+        """Ask again after `seconds`, or after an interval if that is longer."""
+        self._wait(now, max(self.interval, seconds))
+
+    def await_key(self, now: float) -> None:
+        """Look soon whether there is another key: that asks nobody."""
+        self._wait(now, min(self.interval, _FIRST_RETRY))
+
+    def _wait(self, now: float, seconds: float) -> None:
+        self.due = now + seconds
+        self.wait = seconds
