@@ -119,12 +119,13 @@ def _reach(
 
 
 def _differences(before: Rows, after: Rows, zero: RowValues) -> dict[RowKey, RowValues]:
-    """Return after - before for every key where they differ."""
+    """Return after - before for every key that is new, gone or has other values."""
     differences = {}
     for key, values in after.items():
-        old = before.get(key, zero)
+        old = before.get(key)
+        # A new row of zeros is news too: a level that fell.
         if values != old:
-            differences[key] = tuple(map(subtract, values, old))
+            differences[key] = tuple(map(subtract, values, old or zero))
     for key in before.keys() - after.keys():
         differences[key] = tuple(map(subtract, zero, before[key]))
     return differences

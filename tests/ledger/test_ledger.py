@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 from exporter.attribution import Attribution
+from exporter.ledger.counters import CounterBook
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import StateError, Store
 from exporter.ledger.window import read_window
+from exporter.metrics.event_gauges import event_gauges
 from exporter.openai_api.endpoints import ENDPOINTS
 from tests.answers import MONDAY, Rows, answer
 
@@ -67,3 +69,16 @@ def test_a_state_belongs_to_the_api_it_was_begun_with(store: Store) -> None:
         store.claim("http://127.0.0.1:10186/v1")
     store.claim("https://proxy.example/v1", same_organization=True)
     store.claim("https://proxy.example/v1")
+
+
+def test_a_level_that_fell_to_zero_is_remembered_over_a_restart(tmp_path: Path) -> None:
+    api = "usage/vector_stores"
+    held: Rows = [{"project_id": "a", "usage_bytes": 500}]
+    gone: Rows = [{"project_id": "a", "usage_bytes": 0}]
+    with Store.open(tmp_path) as store:
+        news = answer(api, {MONDAY - DAY: held, MONDAY: gone}, answered_at=MONDAY + 60)
+        Ledger(store, 10).apply(news, SERIES_OF, now=MONDAY + 60, revision_days=3)
+    with Store.open(tmp_path) as store:
+        account = Ledger(store, 10).accounts[api]
+        levels = event_gauges(ENDPOINTS[api], account, Attribution(projects={}), CounterBook({}, 10), MONDAY)
+    assert [list(series.values()) for series in levels.values()] == [[0]]
