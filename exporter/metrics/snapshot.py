@@ -78,7 +78,7 @@ class SnapshotBuilder:
 
     def __init__(self) -> None:
         self._names: dict[SeriesName, str] = {}
-        self._gauges: dict[str, tuple[tuple[Account, Attribution, int, int], Gauges]] = {}
+        self._gauges: dict[str, tuple[tuple[Account, Attribution, int, tuple[int, int]], Gauges]] = {}
 
     def build(self, ledger: Ledger, attribution: Attribution, now: float) -> Snapshot:
         """Render the ledger as it stands at `now`, Unix seconds."""
@@ -126,8 +126,8 @@ class SnapshotBuilder:
     def _event_gauges(self, ledger: Ledger, attribution: Attribution, today: int) -> list[tuple[Family, str]]:
         texts: dict[Family, list[str]] = {family: [] for family in EVENT_GAUGES}
         for api, account in ledger.accounts.items():
-            # A full family folds what it does not know: that depends on how many series there are.
-            basis = (account, attribution, today, len(ledger.book.counters))
+            # A full family folds what it does not know: that depends on how many series there are, and may be.
+            basis = (account, attribution, today, (len(ledger.book.counters), ledger.book.limit))
             known = self._gauges.get(api)
             if known is None or any(new is not old and new != old for new, old in zip(basis, known[0], strict=True)):
                 known = basis, event_gauges(ENDPOINTS[api], account, attribution, ledger.book, today)

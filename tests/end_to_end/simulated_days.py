@@ -69,7 +69,9 @@ def start_exporter(
     store = Store.open(state)
     ledger = Ledger(store, configuration.limits.series_per_family)
     setting = Setting(configuration, lambda: admin_key)
-    return Exporter(Poller(setting, ledger, connection, self_metrics, clock=clock), ledger, store, connection)
+    return Exporter(
+        Poller(setting, ledger, connection, self_metrics, clock=clock, steady=clock), ledger, store, connection
+    )
 
 
 @dataclass(slots=True)
