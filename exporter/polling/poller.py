@@ -115,6 +115,7 @@ class Poller:
         self._plan()
         self_metrics.state_restored.set(ledger.restored)
         self_metrics.state_bytes.set(ledger.state_bytes())
+        self_metrics.state_commit.set(ledger.committed_at)
         for api, account in ledger.accounts.items():
             if account.changed_at is not None:
                 self.health.data_changed(api, account.changed_at)
@@ -156,7 +157,10 @@ class Poller:
             self._publish()
 
     def run(self) -> None:
-        """Poll until `stop`. A poll that waits for OpenAI holds up neither the others nor the end."""
+        """Poll until `stop`. A poll that waits for OpenAI holds up neither the others nor the end.
+
+        All but the first read of names, at start and after a reload: nothing is posted before it ended, well or not.
+        """
         while not self._stopping.is_set():
             try:
                 self._take_turns()

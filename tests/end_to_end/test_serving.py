@@ -170,6 +170,7 @@ def test_a_killed_exporter_continues_its_counters_where_they_were(tmp_path: Path
         served.process.wait(timeout=PATIENCE_SECONDS)
     with serving(tmp_path, simulator.base_url, simulator.admin_key) as served:
         after = served.wait_for(r"^openai_exporter_state_restored 1\.0$")
+    assert re.search(r"^openai_exporter_state_commit_timestamp_seconds [1-9]", after, re.MULTILINE)
     values = {}
     for moment, page in (("before", before), ("after", after)):
         values[moment] = dict(re.findall(r"^(openai_usage_tokens_total\{.*\}) (\S+)$", page, re.MULTILINE))
