@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter import logs
-from exporter.configuration import ConfigurationError, load_configuration, render_configuration
+from exporter.configuration.loading import ConfigurationError, load_configuration, render_configuration
 from exporter.credentials import admin_key_source, base_url
 from exporter.ledger.store import StateError
 from exporter.service import Options, Service, ServiceError

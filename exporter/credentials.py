@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from exporter.configuration import DEFAULT_BASE_URL, Configuration, ConfigurationError
+from exporter.configuration.loading import DEFAULT_BASE_URL, ConfigurationError
+from exporter.configuration.sections import Configuration
 from exporter.openai_api.admin_key import AdminKey
 from exporter.openai_api.connection import checked_base_url
 from exporter.openai_api.errors import KeyRefused

@@ -12,7 +12,7 @@ from os import environ as process_environment
 from pathlib import Path
 from typing import Final
 
-from exporter.configuration import ConfigurationError, load_configuration, render_configuration
+from exporter.configuration.loading import ConfigurationError, load_configuration, render_configuration
 from exporter.credentials import admin_key_source, base_url
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import Store

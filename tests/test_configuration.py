@@ -9,15 +9,14 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.configuration import (
-    Configuration,
+from exporter.configuration.durations import parse_duration, render_duration
+from exporter.configuration.loading import (
     ConfigurationError,
     load_configuration,
     parse_configuration,
-    parse_duration,
     render_configuration,
-    render_duration,
 )
+from exporter.configuration.sections import Configuration
 
 EVERYTHING = """
 openai: {base_url: "https://openai.example/v1/", admin_key_file: /run/secrets/openai-admin-key}
@@ -140,7 +139,8 @@ def test_all_mistakes_are_told_at_once_each_with_its_path_and_reason() -> None:
     assert "whole days from 1d to 30d" in by_place["polling.usage_revision_window"]
     assert "whole days from 1d to 30d" in by_place["polling.costs_revision_window"]
     assert by_place["polling.tempo"].startswith("this key is not known; known here: usage_interval, ")
-    assert by_place["labells"] == "this key is not known; known here: openai, polling, labels, limits, scrape_interval"
+    sections = "openai, polling, labels, directory, limits, scrape_interval, workflows, budgets, prices"
+    assert by_place["labells"] == f"this key is not known; known here: {sections}"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.configuration import Configuration, ConfigurationError, parse_configuration, render_configuration
+from exporter.configuration.loading import ConfigurationError, parse_configuration, render_configuration
+from exporter.configuration.sections import Configuration
 from exporter.credentials import admin_key_source, base_url
 from exporter.openai_api.admin_key import AdminKey
 from exporter.openai_api.errors import KeyRefused

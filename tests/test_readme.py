@@ -6,7 +6,8 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from exporter.configuration import Configuration, render_configuration
+from exporter.configuration.loading import render_configuration
+from exporter.configuration.sections import Configuration
 from exporter.metrics.catalogue import FAMILIES, Clock
 
 README = Path(__file__).parent.parent / "README.md"

@@ -156,11 +156,84 @@ VECTOR_STORE_BYTES: Final = _event(
     _NO_MODEL,
     "Bytes held in vector stores, the newest day's level (usage_bytes of usage/vector_stores); event time.",
 )
-PROJECT_INFO: Final = Family(
+
+
+def _gauge(name: str, labels: tuple[str, ...], help_text: str) -> Family:
+    return Family(name, Kind.GAUGE, labels, help_text)
+
+
+_BUDGET: Final = ("budget", "scope")
+_PROJECT: Final = ("project_id", "project")
+_API_KEY: Final = ("api_key_id", "api_key", "project_id")
+
+EFFECTIVE_PRICE: Final = _gauge(
+    "openai_effective_price_usd_per_token",
+    ("model", "token_type", "modality", "service_tier", "source"),
+    "What one token costs: billed on the organization's own bill over the last closed days, else configured, else by "
+    "list; an empty service_tier means all tiers together.",
+)
+UNPRICED_TOKENS: Final = _event(
+    "openai_exporter_unpriced_tokens",
+    ("model",),
+    "Tokens of today and yesterday (UTC) that no price is known for, so that estimates leave them out.",
+)
+BUDGET_LIMIT: Final = _gauge("openai_budget_limit_usd", _BUDGET, "The configured limit per calendar month, UTC.")
+BUDGET_SPEND: Final = _event(
+    "openai_budget_spend_usd", _BUDGET, "Billed in the current calendar month, UTC (costs API); event time, revised."
+)
+BUDGET_ESTIMATED_SPEND: Final = _event(
+    "openai_budget_estimated_spend_usd",
+    _BUDGET,
+    "Spent in the current calendar month, UTC: as billed, but for the tokens of today and yesterday the larger of "
+    "what is billed and usage times effective price; event time.",
+)
+SPEND_LIMIT: Final = _gauge(
+    "openai_spend_limit_usd", _PROJECT, "OpenAI's own monthly spend limit; an empty project is the organization."
+)
+SPEND_LIMIT_ENFORCING: Final = _gauge(
+    "openai_spend_limit_enforcing",
+    _PROJECT,
+    "1 while OpenAI enforces its spend limit and refuses calls, else 0; an empty project is the organization.",
+)
+RATE_LIMIT_TOKENS: Final = _gauge(
+    "openai_rate_limit_tokens_per_minute", (*_PROJECT, "model"), "OpenAI's limit of tokens per minute; opt-in."
+)
+RATE_LIMIT_REQUESTS: Final = _gauge(
+    "openai_rate_limit_requests_per_minute", (*_PROJECT, "model"), "OpenAI's limit of requests per minute; opt-in."
+)
+PROJECT_INFO: Final = _gauge(
     "openai_project_info",
-    Kind.GAUGE,
-    ("project_id", "project", "status"),
+    (*_PROJECT, "status"),
     "A project of the organization, active or archived (projects API); always 1.",
+)
+WORKFLOW_INFO: Final = _gauge(
+    "openai_workflow_info",
+    ("workflow", "action_group", "team", "business_unit"),
+    "A workflow of the configuration, and unmapped, with whose it is, (none) where nothing is set; always 1.",
+)
+LINE_ITEM_INFO: Final = _gauge(
+    "openai_line_item_info",
+    ("line_item", "model", "token_type", "modality", "service_tier", "unit"),
+    "A line item of this month's or the previous month's bill, taken apart; empty where its text does not say; "
+    "always 1.",
+)
+API_KEY_INFO: Final = _gauge(
+    "openai_api_key_info", (*_API_KEY, "owner_type"), "An API key of an active project; opt-in; always 1."
+)
+API_KEY_LAST_USED: Final = _gauge(
+    "openai_api_key_last_used_timestamp_seconds",
+    _API_KEY,
+    "When an API key was last used, Unix seconds; absent if never; opt-in.",
+)
+API_KEY_EXPIRES: Final = _gauge(
+    "openai_api_key_expires_timestamp_seconds",
+    _API_KEY,
+    "When an API key expires, Unix seconds; absent if it does not; opt-in.",
+)
+USER_INFO: Final = _gauge(
+    "openai_user_info",
+    ("user_id", "user", "email"),
+    "A user of the organization, with the label user; the e-mail address only where it is switched on; always 1.",
 )
 
 _API: Final = ("api",)
@@ -298,7 +371,27 @@ EXPORTER_FAMILIES: Final = (
     CONFIG_RELOAD_TIMESTAMP,
     BUILD_INFO,
 )
-FAMILIES: Final = (*USAGE_COUNTERS, COST, *EVENT_GAUGES, PROJECT_INFO, *EXPORTER_FAMILIES)
+MONEY_GAUGES: Final = (
+    EFFECTIVE_PRICE,
+    UNPRICED_TOKENS,
+    BUDGET_LIMIT,
+    BUDGET_SPEND,
+    BUDGET_ESTIMATED_SPEND,
+    SPEND_LIMIT,
+    SPEND_LIMIT_ENFORCING,
+    RATE_LIMIT_TOKENS,
+    RATE_LIMIT_REQUESTS,
+)
+INFO_GAUGES: Final = (
+    PROJECT_INFO,
+    WORKFLOW_INFO,
+    LINE_ITEM_INFO,
+    API_KEY_INFO,
+    API_KEY_LAST_USED,
+    API_KEY_EXPIRES,
+    USER_INFO,
+)
+FAMILIES: Final = (*USAGE_COUNTERS, COST, *EVENT_GAUGES, *MONEY_GAUGES, *INFO_GAUGES, *EXPORTER_FAMILIES)
 """All of them, in the order they are documented. Other currencies than US dollars add families of the same shape."""
 
 

@@ -1,7 +1,8 @@
 """What one complete read of a usage or costs endpoint says: all that crosses from the client to the ledger."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from exporter.exact import Amount
 
@@ -11,6 +12,24 @@ Costs rows carry one more element at the end: the currency, in lower case."""
 
 RowValues = tuple[Amount, ...]
 """A row's values, in the order of its endpoint's `measures`."""
+
+
+class BilledItem(NamedTuple):
+    """What the bill counts in one way: a line item and its `quantity_unit`, "" where the API names none."""
+
+    line_item: str
+    unit: str
+
+
+class Billed(NamedTuple):
+    """What a line item came to: US dollars, and how much of its unit they bought. Exact."""
+
+    usd: Amount
+    quantity: Amount
+
+
+Quantities = Mapping[BilledItem, Billed]
+"""The organization's line items of one day, as far as the API gave a quantity and US dollars; free ones too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +46,8 @@ class Answer:
         buckets: every bucket the API returned inside the window, by the UTC midnight of its day; empty ones too.
         answered_at: Unix seconds by the API's own clock (`Date` header), or by ours where it sent none.
         rejected: rows that could not be read, by reason.
+        quantities: of costs, what each line item came to, by the UTC midnight of its day; rows without a quantity are
+            left out, amount and all.
     """
 
     api: str
@@ -36,3 +57,4 @@ class Answer:
     buckets: Mapping[int, Mapping[RowKey, RowValues]]
     answered_at: int
     rejected: Mapping[str, int]
+    quantities: Mapping[int, Quantities] = field(default_factory=dict)

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from exporter.attribution import Attribution
-from exporter.configuration import Configuration, ConfigurationError
+from exporter.configuration.loading import ConfigurationError
+from exporter.configuration.sections import Configuration
 from exporter.days import day_of
 from exporter.ledger.account import Account
 from exporter.ledger.ledger import Applied, Ledger

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.configuration import Configuration, parse_configuration
+from exporter.configuration.loading import parse_configuration
+from exporter.configuration.sections import Configuration
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import Store
 from exporter.metrics.self_metrics import SelfMetrics

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.configuration import parse_configuration
+from exporter.configuration.loading import parse_configuration
 from exporter.credentials import admin_key_source
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import Store
