@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from exporter.exact import Amount, add
-from exporter.openai_api.answer import RowKey, RowValues
+from exporter.openai_api.answer import Quantities, RowKey, RowValues
 from exporter.openai_api.endpoints import COSTS, Endpoint
 
 Rows = Mapping[RowKey, RowValues]
@@ -33,6 +33,7 @@ class Account:
         applied_through: the newest UTC day the API has answered for. None: no day so far.
         grouping: the grain of the newest answer, and of `held`.
         buckets: by UTC midnight.
+        quantities: of costs, what each line item came to, by UTC midnight; days without any are left out.
         held: what counters still hold though the API took it back, per row key; never negative.
         changed_at: when an answer last differed from the one before, Unix seconds.
     """
@@ -42,6 +43,7 @@ class Account:
     applied_through: int | None = None
     grouping: tuple[str, ...] = ()
     buckets: Mapping[int, Bucket] = field(default_factory=dict)
+    quantities: Mapping[int, Quantities] = field(default_factory=dict)
     held: Rows = field(default_factory=dict)
     changed_at: int | None = None
 

@@ -68,6 +68,7 @@ class Ledger:
         changes = self.book.plan(postings, sizes)
         changed = bool(
             settlement.changed
+            or settlement.repriced
             or changes.totals
             or settlement.account.covered_from != before.covered_from
             or settlement.account.applied_through != before.applied_through

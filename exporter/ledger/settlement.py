@@ -20,6 +20,7 @@ class Settlement:
         account: the account after it.
         postings: what counters grow by, per row key; never negative.
         changed: by day, the rows whose values changed; None where a row is gone.
+        repriced: the days whose quantities changed.
         emerged: keys that a bucket held with other values, or not at all, before: their series must be exposed.
         revisions_up: values of closed days that grew.
         revisions_down: values of closed days that fell.
@@ -31,6 +32,7 @@ class Settlement:
     emerged: Mapping[RowKey, RowValues]
     revisions_up: int = 0
     revisions_down: int = 0
+    repriced: frozenset[int] = frozenset()
 
 
 def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, revision_days: int) -> Settlement:
@@ -80,6 +82,8 @@ def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, re
                 up += any(value > 0 for value in delta)
                 down += any(value < 0 for value in delta)
         buckets[day] = Bucket(answer.grouping, rows)
+    quantities = {day: items for day, items in account.quantities.items() if not answer.start <= day < answer.end}
+    quantities = {day: items for day, items in (quantities | dict(answer.quantities)).items() if day >= kept_from}
     held = account.held
     if held and account.grouping != answer.grouping:
         present = {key for rows in answer.buckets.values() for key in rows}
@@ -92,6 +96,7 @@ def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, re
             applied_through=applied_through,
             grouping=answer.grouping,
             buckets={day: bucket for day, bucket in buckets.items() if day >= kept_from},
+            quantities=quantities,
             held=held,
             changed_at=now if any(changed.values()) or account.changed_at is None else account.changed_at,
         ),
@@ -100,6 +105,11 @@ def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, re
         emerged=emerged,
         revisions_up=up,
         revisions_down=down,
+        repriced=frozenset(
+            day
+            for day in quantities.keys() | account.quantities.keys()
+            if quantities.get(day) != account.quantities.get(day)
+        ),
     )
 
 

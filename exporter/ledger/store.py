@@ -15,16 +15,25 @@ from exporter.exact import Amount
 from exporter.ledger.account import Account, Bucket
 from exporter.ledger.counters import Counter, SeriesName
 from exporter.ledger.settlement import Settlement
-from exporter.openai_api.answer import RowKey, RowValues
+from exporter.openai_api.answer import Billed, BilledItem, RowKey, RowValues
 from exporter.openai_api.endpoints import COSTS, ENDPOINTS, Endpoint
 
 STATE_FILE: Final = "ledger.sqlite3"
 LOCK_FILE: Final = "ledger.lock"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 # Tells our file from any other SQLite file: "OUEx".
 APPLICATION_ID: Final = 0x4F554578
 
-_SCHEMA: Final = """
+_BILLED: Final = """
+CREATE TABLE billed (
+  api TEXT, day INTEGER, line_item TEXT, unit TEXT, usd TEXT NOT NULL, quantity TEXT NOT NULL,
+  PRIMARY KEY (api, day, line_item, unit)
+) WITHOUT ROWID;
+"""
+# What each older version lacks.
+_UPGRADES: Final = {1: _BILLED}
+
+_SCHEMA: Final = f"""
 CREATE TABLE account (
   api TEXT PRIMARY KEY, covered_from INTEGER, applied_through INTEGER, grouping TEXT NOT NULL, changed_at INTEGER
 ) WITHOUT ROWID;
@@ -38,6 +47,7 @@ CREATE TABLE origin (base_url TEXT NOT NULL);
 CREATE TABLE directory (
   kind TEXT, id TEXT, name TEXT NOT NULL, status TEXT NOT NULL, PRIMARY KEY (kind, id)
 ) WITHOUT ROWID;
+{_BILLED}
 """
 
 
@@ -184,6 +194,7 @@ class Store:
                     "INSERT OR REPLACE INTO bucket VALUES (?, ?, ?)", (account.api, day, json.dumps(account.grouping))
                 )
                 self._write_rows(endpoint, day, rows)
+            self._write_quantities(account, settlement.repriced)
             if account.held is not held_before and account.held != held_before:
                 connection.execute("DELETE FROM held WHERE api = ?", (account.api,))
                 connection.executemany(
@@ -228,6 +239,17 @@ class Store:
                 if values is not None
             ),
         )
+
+    def _write_quantities(self, account: Account, days: Iterable[int]) -> None:
+        for day in days:
+            self._connection.execute("DELETE FROM billed WHERE api = ? AND day = ?", (account.api, day))
+            self._connection.executemany(
+                "INSERT INTO billed VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    (account.api, day, item.line_item, item.unit, str(billed.usd), str(billed.quantity))
+                    for item, billed in account.quantities.get(day, {}).items()
+                ),
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -290,6 +312,11 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; "
             f"PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
         )
+        return
+    [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+    missing = "".join(_UPGRADES[older] for older in range(version, SCHEMA_VERSION))
+    if missing:
+        connection.executescript(f"BEGIN; {missing} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
 def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
@@ -323,6 +350,12 @@ def _load(connection: sqlite3.Connection) -> StoredState:
     held: dict[str, dict[RowKey, RowValues]] = {api: {} for api in ENDPOINTS}
     for api, key, amounts in connection.execute("SELECT api, key, amounts FROM held"):
         held[api][_decode_key(ENDPOINTS[api], key)] = _decode_values(ENDPOINTS[api], amounts)
+    quantities: dict[str, dict[int, dict[BilledItem, Billed]]] = {api: {} for api in ENDPOINTS}
+    for api, day, line_item, unit, usd, quantity in connection.execute(
+        "SELECT api, day, line_item, unit, usd, quantity FROM billed"
+    ):
+        billed = Billed(_decode_amount(usd), _decode_amount(quantity))
+        quantities[api].setdefault(day, {})[BilledItem(line_item, unit)] = billed
     accounts = {
         api: Account(
             api=api,
@@ -330,6 +363,7 @@ def _load(connection: sqlite3.Connection) -> StoredState:
             applied_through=applied_through,
             grouping=tuple(json.loads(grouping)),
             buckets=buckets[api],
+            quantities=quantities[api],
             held=held[api],
             changed_at=changed_at,
         )

@@ -1,5 +1,7 @@
 """Which UTC days a poll has to read, and which the ledger has to keep. Pure."""
 
+from collections.abc import Callable, Collection
+
 from exporter.days import SECONDS_PER_DAY, day_of, previous_month_of
 from exporter.ledger.account import Account
 from exporter.openai_api.endpoints import COSTS, Endpoint
@@ -24,6 +26,27 @@ def read_window(endpoint: Endpoint, account: Account, now: float, revision_days:
         if account.covered_from is None or account.covered_from > previous_month:
             start = min(start, previous_month)
     return start, today + SECONDS_PER_DAY
+
+
+def first_day_too_coarse(
+    account: Account, grouping: Collection[str], refused: Callable[[int], Collection[str]]
+) -> int | None:
+    """Return the first day whose rows tell less apart than `grouping` would, None if there is none.
+
+    A day is read again at the finer grain, however old: gauges of a month follow a mapping that needs it.
+
+    Args:
+        account: the account.
+        grouping: the dimensions wanted.
+        refused: the dimensions that the API refuses to windows that start on a day.
+    """
+    wanted = set(grouping)
+    for day in sorted(account.buckets):
+        bucket = account.buckets[day]
+        missing = wanted - set(bucket.grouping) if bucket.rows else set()
+        if missing and not missing <= set(refused(day)):
+            return day
+    return None
 
 
 def first_day_kept(endpoint: Endpoint, applied_through: int, revision_days: int) -> int:

@@ -5,15 +5,21 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from exporter.days import SECONDS_PER_DAY
-from exporter.openai_api.answer import Answer, RowKey, RowValues
+from exporter.openai_api.answer import Answer, Quantities, RowKey, RowValues
 from exporter.openai_api.connection import Query, Reply
 from exporter.openai_api.endpoints import BUCKETS_PER_PAGE, Endpoint
 from exporter.openai_api.errors import BadAnswer, EndpointAbsent, KeyRefused, RequestRefused, quoted
 from exporter.openai_api.pages import NotAPageError, Page, parse_page
-from exporter.openai_api.refusal import Refusal, earliest_start, refused_dimensions, smaller_limit
+from exporter.openai_api.refusal import (
+    Refusal,
+    earliest_start,
+    first_start_of_grouping,
+    refused_dimensions,
+    smaller_limit,
+)
 from exporter.openai_api.rows import read_rows
 
 _log = logging.getLogger(__name__)
@@ -60,11 +66,19 @@ class _Walk:
     """What the pages of one read gave so far."""
 
     buckets: dict[int, Mapping[RowKey, RowValues]] = field(default_factory=dict)
+    quantities: dict[int, Quantities] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     first_rejected: dict[str, str] = field(default_factory=dict)
     seen_days: set[int] = field(default_factory=set)
     cursors: set[str] = field(default_factory=set)
     answered_at: int = 0
+
+
+class _RefusedGrouping(NamedTuple):
+    """Until when a refusal is remembered, and, if that is all it is about, for windows that start before when."""
+
+    until: float
+    before: int | None
 
 
 class WindowReader:
@@ -79,16 +93,20 @@ class WindowReader:
         """
         self._connection = connection
         self._clock = clock
-        self._refused_until: dict[str, dict[str, float]] = {}
+        self._refused: dict[str, dict[str, _RefusedGrouping]] = {}
         self._limits: dict[str, int] = {}
         # When each was last warned of; one entry per API, for every API may be read by a thread of its own.
         self._rejections_told: dict[str, dict[str, float]] = {}
         self._lost_history_told: dict[str, float] = {}
 
-    def refused_groupings(self, api: str) -> frozenset[str]:
-        """Dimensions that the API refused for this endpoint less than a day ago."""
+    def refused_groupings(self, api: str, start: int) -> frozenset[str]:
+        """Dimensions that the API refused less than a day ago for windows of this endpoint like one from `start`."""
         now = self._clock()
-        return frozenset(name for name, until in self._refused_until.get(api, {}).items() if now < until)
+        return frozenset(
+            name
+            for name, refused in self._refused.get(api, {}).items()
+            if now < refused.until and (refused.before is None or start < refused.before)
+        )
 
     def read(self, endpoint: Endpoint, start: int, end: int, grouping: Collection[str]) -> Answer:
         """Read every day from `start` up to `end`, by the dimensions of `grouping` that the API accepts.
@@ -107,7 +125,7 @@ class WindowReader:
             raise ValueError("a window runs from one UTC midnight to a later one")
         if not set(grouping) <= set(endpoint.dimensions):
             raise ValueError(f"{endpoint.api} has no such dimension")
-        refused = self.refused_groupings(endpoint.api)
+        refused = self.refused_groupings(endpoint.api, start)
         request = _Request(
             endpoint,
             start,
@@ -137,7 +155,10 @@ class WindowReader:
                 return replace(request, start=earliest)
             dropped = refused_dimensions(refusal, request.grouping, endpoint.always_grouped)
             if dropped:
-                self._remember(endpoint.api, dropped, error)
+                first_start = first_start_of_grouping(refusal)
+                # A start that the refused window already keeps to explains nothing.
+                before = first_start if first_start is not None and request.start < first_start else None
+                self._remember(endpoint.api, dropped, before, error)
                 return replace(request, grouping=tuple(name for name in request.grouping if name not in dropped))
             limit = smaller_limit(refusal, request.limit)
             if limit is not None:
@@ -147,9 +168,9 @@ class WindowReader:
             raise EndpointAbsent(endpoint.api, error.status, error.message) from None
         raise error
 
-    def _remember(self, api: str, dropped: Collection[str], error: RequestRefused) -> None:
-        until = self._clock() + _REFUSAL_MEMORY_SECONDS
-        self._refused_until.setdefault(api, {}).update(dict.fromkeys(dropped, until))
+    def _remember(self, api: str, dropped: Collection[str], before: int | None, error: RequestRefused) -> None:
+        refused = _RefusedGrouping(self._clock() + _REFUSAL_MEMORY_SECONDS, before)
+        self._refused.setdefault(api, {}).update(dict.fromkeys(dropped, refused))
         _log.warning(
             "the API refused a grouping, reading on without it; it is tried again in a day",
             extra={"api": api, "dimensions": ",".join(sorted(dropped)), "reason": quoted(error.message)},
@@ -219,6 +240,7 @@ class WindowReader:
             buckets=walk.buckets,
             answered_at=walk.answered_at,
             rejected=walk.rejected,
+            quantities=walk.quantities,
         )
 
 
@@ -235,6 +257,8 @@ def _take(walk: _Walk, page: Page, request: _Request) -> bool:
         if request.start <= day < request.end:
             rows = read_rows(request.endpoint, request.grouping, page.rows_by_day[day])
             walk.buckets[day] = rows.values
+            if rows.quantities:
+                walk.quantities[day] = rows.quantities
             walk.rejected += rows.rejected
             for reason, where in rows.first_rejected.items():
                 walk.first_rejected.setdefault(reason, f"{_day(day)}.{where}")

@@ -11,6 +11,9 @@ _SPEAKS_OF_GROUPING: Final = re.compile(r"group(?:ing)?[_ -]?by", re.IGNORECASE)
 _GROUP_BY_INDEX: Final = re.compile(r"group_by\[([0-9]{1,2})\]")
 _DATE: Final = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b")
 _EARLIEST_DATE: Final = re.compile(r"earliest\D*([0-9]{4}-[0-9]{2}-[0-9]{2})\b", re.IGNORECASE)
+_FIRST_START: Final = re.compile(
+    r"start_time\D{0,20}(?:on or after|from|since|after)\D{0,5}([0-9]{9,11})\b", re.IGNORECASE
+)
 _MAXIMUM: Final = re.compile(
     r"(?:less than or equal to|no more than|not exceed|at most|up to|maximum|max|<=)[^0-9]{0,20}([0-9]{1,6})\b",
     re.IGNORECASE,
@@ -61,6 +64,12 @@ def refused_dimensions(refusal: Refusal, asked: Sequence[str], kept: Collection[
         return frozenset(asked) - frozenset(kept)
     extras = [dimension for _, dimension in named if dimension not in kept]
     return frozenset({extras[0] if extras else named[0][1]})
+
+
+def first_start_of_grouping(refusal: Refusal) -> int | None:
+    """The first `start_time` from which the refused grouping is available, if the refusal names one."""
+    found = _FIRST_START.search(refusal.message)
+    return int(found[1]) if found else None
 
 
 def earliest_start(refusal: Refusal) -> int | None:

@@ -11,7 +11,7 @@ from pydantic import FailFast, TypeAdapter, ValidationError
 
 from exporter.exact import add_each
 from exporter.openai_api.amounts import BadAmountError, parse_amount, parse_currency
-from exporter.openai_api.answer import RowKey, RowValues
+from exporter.openai_api.answer import Billed, BilledItem, RowKey, RowValues
 from exporter.openai_api.endpoints import COSTS, PLAIN_INPUT_MEASURES, TOKEN_MEASURES, Endpoint
 from exporter.openai_api.pages import field_path
 from exporter.openai_api.tokens import Count, TokenCounts, partition
@@ -20,6 +20,10 @@ NOT_AN_OBJECT: Final = "not_an_object"
 UNKNOWN_OBJECT: Final = "unknown_object"
 INVALID_VALUE: Final = "invalid_value"
 MISSING_AMOUNT: Final = "missing_amount"
+INVALID_QUANTITY: Final = "invalid_quantity"
+
+# The one currency that prices are in.
+_PRICED_CURRENCY: Final = "usd"
 
 
 @dataclass(slots=True)
@@ -30,11 +34,13 @@ class DayRows:
         values: by key, rows with equal keys added up. Rows of nothing but zeros are left out, except of a level.
         rejected: rows that could not be read, by reason.
         first_rejected: where the first row of each reason stands, such as `results.3.input_tokens`.
+        quantities: of costs, what each line item came to.
     """
 
     values: dict[RowKey, RowValues] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     first_rejected: dict[str, str] = field(default_factory=dict)
+    quantities: dict[BilledItem, Billed] = field(default_factory=dict)
 
     def reject(self, reason: str, where: str) -> None:
         """Count a row that could not be read."""
@@ -78,6 +84,8 @@ def read_rows(endpoint: Endpoint, grouping: Sequence[str], rows: Sequence[object
             continue
         known = totals.get(key)
         totals[key] = values if known is None else add_each(known, values)
+        if endpoint is COSTS:
+            _add_quantity(day, index, row, key, values)
     # A level that fell to zero is news, a flow of zero is none. Last, because what was taken back can add up to zero.
     if not endpoint.is_level:
         for key in [key for key, values in totals.items() if not any(values)]:
@@ -133,7 +141,7 @@ def _row_type(endpoint: Endpoint, grouping: tuple[str, ...]) -> Any:  # noqa: AN
     counted: list[tuple[str, Any]]
     base: tuple[type, ...] = ()
     if endpoint is COSTS:
-        counted = [("amount", Any)]
+        counted = [("amount", Any), ("quantity", Any), ("quantity_unit", Any)]
     elif set(TOKEN_MEASURES) <= set(endpoint.measures):
         base = (TokenCounts,)
         counted = [(measure, Count) for measure in endpoint.measures if measure not in TOKEN_MEASURES]
@@ -206,6 +214,21 @@ def _values(endpoint: Endpoint) -> Callable[[Any], RowValues]:
         return _attributes([_api_name(measure) for measure in endpoint.measures])
     others = _attributes([measure for measure in endpoint.measures if measure not in TOKEN_MEASURES])
     return lambda row: partition(row) + others(row)
+
+
+def _add_quantity(day: DayRows, index: int, row: Any, key: RowKey, values: RowValues) -> None:  # noqa: ANN401 - as above
+    """Note how much an amount bought. A quantity that cannot be read costs a price, not money: the row counts."""
+    if row.quantity is None or not row.line_item or key[-1] != _PRICED_CURRENCY:
+        return
+    try:
+        quantity = parse_amount(row.quantity)
+    except BadAmountError:
+        day.reject(INVALID_QUANTITY, f"results.{index}.quantity")
+        return
+    item = BilledItem(row.line_item, row.quantity_unit if isinstance(row.quantity_unit, str) else "")
+    known = day.quantities.get(item)
+    billed = (values[0], quantity)
+    day.quantities[item] = Billed(*(billed if known is None else add_each(known, billed)))
 
 
 def _amount(row: Any) -> RowValues:  # noqa: ANN401 - a class made at run time

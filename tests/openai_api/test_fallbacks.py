@@ -33,8 +33,8 @@ def test_a_refused_grouping_is_dropped_and_everything_is_read_again_from_the_fir
     answer = read(reader)
     assert answer.grouping == ("project_id", "user_id", "line_item")
     assert [sum(values[0] for values in day.values()) for day in answer.buckets.values()] == [1, 2]
-    assert reader.refused_groupings("costs") == {"api_key_id"}
-    assert reader.refused_groupings("usage/completions") == frozenset()
+    assert reader.refused_groupings("costs", AUGUST) == {"api_key_id"}
+    assert reader.refused_groupings("usage/completions", AUGUST) == frozenset()
     assert [dict(query).get("page") for query in api.queries] == [None, "two", None, "two"]
 
 
@@ -54,7 +54,7 @@ def test_a_refused_grouping_is_remembered_for_a_day_and_then_tried_again() -> No
     assert len(api.queries) == 3
     refuse = False
     clock.now += 1
-    assert reader.refused_groupings("costs") == frozenset()
+    assert reader.refused_groupings("costs", AUGUST) == frozenset()
     assert read(reader).grouping == GROUPING
     assert len(api.queries) == 4
 
