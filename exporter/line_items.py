@@ -14,6 +14,9 @@ _DIRECTIONS: Final = {
     "output": "output",
     "output_tokens": "output",
 }
+# No line of batch or scale was ever seen. They are here lest one counts as default when it comes.
+_TIERS: Final = frozenset({"priority", "flex", "batch", "scale"})
+_DEFAULT_TIER: Final = "default"
 _MODEL_LINE: Final = re.compile(
     r"(?:(?P<prefix>[^|]+?) \| )?(?P<model>[^\s,|]+)(?: (?P<modality>text|audio|image))?"
     rf", (?P<direction>{'|'.join(_DIRECTIONS)})(?P<long_context>, long context)?"
@@ -37,6 +40,16 @@ class LineItem:
     modality: str = ""
     prefix: str = ""
     long_context: bool = False
+
+    @property
+    def service_tier(self) -> str:
+        """The tier that was paid for, `default` where the line names none; empty for one that names no model.
+
+        A surface is no tier: its calls were of the default one.
+        """
+        if not self.model:
+            return ""
+        return self.prefix if self.prefix in _TIERS else _DEFAULT_TIER
 
 
 @lru_cache(maxsize=10_000)
