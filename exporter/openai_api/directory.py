@@ -1,37 +1,16 @@
-"""Who is who in the organization: projects, their API keys, and users, without personal data."""
+"""Who is who in the organization: projects, their API keys, and users, without e-mail addresses unless asked for."""
 
-import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
-from urllib.parse import quote
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from exporter.openai_api.connection import Query
-from exporter.openai_api.errors import BadAnswer
-from exporter.openai_api.pages import NotAPageError, field_path, parse_json
+from exporter.openai_api.limits import Limits, RateLimit, SpendLimit
+from exporter.openai_api.lists import Entry, Parsed, read_list
+from exporter.openai_api.projects import Project, project_path, read_each_active
 from exporter.openai_api.reading import Api
 
-_log = logging.getLogger(__name__)
-
-_ENTRIES_PER_PAGE: Final = 100
-_MOST_PAGES: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Project:
-    """A project.
-
-    Attributes:
-        id: such as proj_abc.
-        name: the id, if it has none.
-        status: `active` or `archived`.
-    """
-
-    id: str
-    name: str
-    status: str
+_E_MAIL_ADDRESS: Final = re.compile(r"(?<=[^\s@])@[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +19,7 @@ class ApiKey:
 
     Attributes:
         id: such as key_abc.
-        name: the id, if it has none.
+        name: the id, if it has none or one that holds an e-mail address.
         project_id: the project it belongs to.
         owner_type: `user`, `service_account`, or "" where the API does not say.
         created_at: Unix seconds.
@@ -59,43 +38,30 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A member of the organization, without e-mail address.
+    """A member of the organization.
 
     Attributes:
         id: such as user-abc.
-        name: the id, if there is no name or it is the e-mail address.
+        name: the id, if there is no name or it holds an e-mail address.
+        email: the e-mail address, "" unless it was asked for. Left out where a user is shown.
     """
 
     id: str
     name: str
+    email: str = field(default="", repr=False)
 
 
-class _Entry(BaseModel):
-    # Input stays out of what pydantic says: it may be an e-mail address.
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    id: str = Field(min_length=1)
-
-
-class _List(BaseModel):
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    data: list[Any]
-    has_more: bool = Field(strict=True)
-    last_id: str | None = None
-
-
-class _Project(_Entry):
+class _Project(Entry):
     name: str | None = None
     status: str | None = None
     archived_at: int | None = None
 
 
-class _Owner(BaseModel):
+class _Owner(Parsed):
     type: str | None = None
 
 
-class _ApiKey(_Entry):
+class _ApiKey(Entry):
     name: str | None = None
     owner: _Owner | None = None
     created_at: int | None = None
@@ -103,24 +69,22 @@ class _ApiKey(_Entry):
     expires_at: int | None = None
 
 
-class _UserDetails(BaseModel):
+class _UserDetails(Parsed):
     name: str | None = None
     email: str | None = None
 
 
-class _User(_UserDetails, _Entry):
+class _User(_UserDetails, Entry):
     user: _UserDetails | None = None
 
 
-_EntryType = TypeVar("_EntryType", bound=_Entry)
-
-
 class Directory:
-    """Reads the organization's lists, each whole or not at all."""
+    """Reads the organization's lists and limits, each whole or not at all."""
 
     def __init__(self, connection: Api) -> None:
         """Read through this connection."""
         self._connection = connection
+        self._limits = Limits(connection)
 
     def projects(self) -> tuple[Project, ...]:
         """Every project, archived ones too.
@@ -132,10 +96,10 @@ class Directory:
         return tuple(
             Project(
                 id=entry.id,
-                name=entry.name or entry.id,
+                name=_public_name(entry.id, entry.name),
                 status=entry.status or ("active" if entry.archived_at is None else "archived"),
             )
-            for entry in self._entries("/organization/projects", query, "projects", _Project)
+            for entry in read_list(self._connection, "/organization/projects", query, "projects", _Project)
         )
 
     def api_keys(self, project_id: str) -> tuple[ApiKey, ...]:
@@ -144,77 +108,70 @@ class Directory:
         Raises:
             OpenAIError: nothing was read.
         """
-        # The library would resolve dots in a path: no id may lead elsewhere.
-        project = quote(project_id, safe="").replace(".", "%2E")
         return tuple(
             ApiKey(
                 id=entry.id,
-                name=entry.name or entry.id,
+                name=_public_name(entry.id, entry.name),
                 project_id=project_id,
                 owner_type=(entry.owner and entry.owner.type) or "",
                 created_at=entry.created_at,
-                last_used_at=entry.last_used_at,
-                expires_at=entry.expires_at,
+                # 0 is no time either: a key was not used, and does not expire, in 1970.
+                last_used_at=entry.last_used_at or None,
+                expires_at=entry.expires_at or None,
             )
-            for entry in self._entries(f"/organization/projects/{project}/api_keys", (), "api_keys", _ApiKey)
+            for entry in read_list(self._connection, f"{project_path(project_id)}/api_keys", (), "api_keys", _ApiKey)
         )
 
-    def users(self) -> tuple[User, ...]:
-        """Every user.
+    def api_keys_of(self, projects: Iterable[Project]) -> tuple[ApiKey, ...]:
+        """Every API key of all these projects that are active, one request or more each.
+
+        Raises:
+            OpenAIError: nothing was read.
+        """
+        return read_each_active(projects, self.api_keys, "api_keys")
+
+    def users(self, *, with_emails: bool = False) -> tuple[User, ...]:
+        """Every user, with e-mail addresses only if asked for.
 
         Raises:
             OpenAIError: nothing was read.
         """
         return tuple(
-            User(id=entry.id, name=_name_of(entry))
-            for entry in self._entries("/organization/users", (), "users", _User)
+            _user(entry, with_email=with_emails)
+            for entry in read_list(self._connection, "/organization/users", (), "users", _User)
         )
 
-    def _entries(self, path: str, query: Query, api: str, model: type[_EntryType]) -> Iterator[_EntryType]:
-        found: dict[str, _EntryType] = {}
-        after: str | None = None
-        for _ in range(_MOST_PAGES):
-            params = (*query, ("limit", str(_ENTRIES_PER_PAGE)), *((("after", after),) if after else ()))
-            page = _parse_list(self._connection.get(path, params, api).body, api)
-            known = len(found)
-            for entry in _valid_entries(page.data, api, model):
-                found.setdefault(entry.id, entry)
-            if not page.has_more or not page.data:
-                return iter(found.values())
-            if len(found) == known:
-                raise BadAnswer(api, "a page of the list repeats what was read before")
-            # Not every server fills in last_id, but the last entry is the same thing.
-            after = page.last_id or list(found)[-1]
-        raise BadAnswer(api, f"the list has more than {_MOST_PAGES} pages")
+    def spend_limits(self, projects: Iterable[Project]) -> tuple[SpendLimit, ...]:
+        """The spend limits there are, of the organization and of those of these projects that are active.
+
+        Raises:
+            OpenAIError: nothing was read.
+        """
+        return self._limits.spend_limits(projects)
+
+    def rate_limits(self, projects: Iterable[Project]) -> tuple[RateLimit, ...]:
+        """Every rate limit of all these projects that are active.
+
+        Raises:
+            OpenAIError: nothing was read.
+        """
+        return self._limits.rate_limits(projects)
 
 
-def _parse_list(body: bytes, api: str) -> _List:
-    try:
-        return _List.model_validate(parse_json(body))
-    except NotAPageError as flaw:
-        what_came = str(flaw)
-    except ValidationError as error:
-        what_came = f"the answer has an unexpected shape at {field_path(error) or 'its top'}"
-    raise BadAnswer(api, what_came)
-
-
-def _valid_entries(entries: list[Any], api: str, model: type[_EntryType]) -> Iterator[_EntryType]:
-    skipped = 0
-    where = ""
-    for index, entry in enumerate(entries):
-        try:
-            yield model.model_validate(entry)
-        except ValidationError as error:
-            skipped += 1
-            where = where or f"data.{index}.{field_path(error)}"
-    if skipped:
-        _log.warning(
-            "entries of a list could not be read, their ids stand in for names",
-            extra={"api": api, "entries": skipped, "field": where},
-        )
-
-
-def _name_of(entry: _User) -> str:
+def _user(entry: _User, *, with_email: bool) -> User:
     nested = entry.user or _UserDetails()
-    addresses = {address for address in (entry.email, nested.email) if address}
-    return next((name for name in (entry.name, nested.name) if name and name not in addresses), entry.id)
+    addresses = [address for address in (entry.email, nested.email) if address]
+    return User(
+        id=entry.id,
+        name=_public_name(entry.id, entry.name, nested.name, addresses=addresses),
+        email=addresses[0] if addresses and with_email else "",
+    )
+
+
+def _public_name(identifier: str, *names: str | None, addresses: Iterable[str] = ()) -> str:
+    """Return the first name that holds no e-mail address, known or by its looks, else the id."""
+    known = [address.casefold() for address in addresses]
+    for name in names:
+        if name and not _E_MAIL_ADDRESS.search(name) and not any(address in name.casefold() for address in known):
+            return name
+    return identifier

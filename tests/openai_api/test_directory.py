@@ -3,8 +3,10 @@ from typing import Any
 import httpx
 import pytest
 
-from exporter.openai_api.directory import ApiKey, Directory, Project, User
-from exporter.openai_api.errors import BadAnswer, RequestRefused
+from exporter.openai_api.directory import ApiKey, Directory, User
+from exporter.openai_api.errors import BadAnswer, KeyRefused, OpenAIError, RequestRefused, Unreachable
+from exporter.openai_api.projects import Project
+from tests.openai_api.by_path import asked, by_path
 from tests.openai_api.stand_ins import ScriptedApi, Setup, pages
 
 
@@ -133,6 +135,119 @@ def test_a_project_id_cannot_lead_to_another_path() -> None:
         f"{base}/{path}/api_keys?limit=100"
         for path in ("%2E%2E", "%2E%2E%2F%2E%2E%2Forganization", "a%2Fb", "a%3Fb%23c", "a%20b")
     ]
+
+
+def test_a_key_that_was_used_or_expires_at_0_never_was_and_never_does() -> None:
+    (key,) = Directory(pages(listed({"id": "key_a", "last_used_at": 0, "expires_at": 0}))).api_keys("proj_a")
+    assert (key.last_used_at, key.expires_at) == (None, None)
+
+
+ACTIVE = (Project("a", "A", "active"), Project("b", "B", "active"), Project("c", "C", "active"))
+
+
+def test_keys_are_read_of_every_active_project_and_of_no_archived_one() -> None:
+    api = by_path({f"projects/{id_}/api_keys": listed({"id": f"key_{id_}"}) for id_ in "abc"})
+    projects = (*ACTIVE, Project("d", "D", "archived"))
+    assert [(key.id, key.project_id) for key in Directory(api).api_keys_of(projects)] == [
+        ("key_a", "a"),
+        ("key_b", "b"),
+        ("key_c", "c"),
+    ]
+
+
+def test_an_organization_without_active_projects_has_no_keys() -> None:
+    api = by_path({})
+    assert Directory(api).api_keys_of((Project("d", "D", "archived"),)) == ()
+    assert api.paths == []
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_project_that_was_archived_or_deleted_meanwhile_is_left_out(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    answers: dict[str, object] = {f"projects/{id_}/api_keys": listed({"id": f"key_{id_}"}) for id_ in "ac"}
+    answers["projects/b/api_keys"] = RequestRefused("api_keys", status, "is archived", "project_id")
+    assert [key.id for key in Directory(by_path(answers)).api_keys_of(ACTIVE)] == ["key_a", "key_c"]
+    (record,) = caplog.records
+    assert (record.levelname, record.__dict__["project_id"], record.__dict__["code"]) == ("INFO", "b", status)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        KeyRefused("api_keys", 401, ""),
+        KeyRefused("api_keys", 403, "Missing scopes: api.management.read"),
+        Unreachable("api_keys", "HTTP 503"),
+        BadAnswer("api_keys", "too large"),
+        RequestRefused("api_keys", 405),
+        RequestRefused("api_keys", 400, "No item found", "after"),
+        RequestRefused("api_keys", 400, "Limit must be at most 50", "limit"),
+    ],
+    ids=lambda refusal: f"{type(refusal).__name__} {getattr(refusal, 'param', '')}",
+)
+def test_any_other_failure_for_one_project_fails_the_whole_read(refusal: OpenAIError) -> None:
+    answers: dict[str, object] = {f"projects/{id_}/api_keys": listed({"id": f"key_{id_}"}) for id_ in "ac"}
+    api = by_path({**answers, "projects/b/api_keys": refusal})
+    with pytest.raises(type(refusal)) as raised:
+        Directory(api).api_keys_of(ACTIVE)
+    assert raised.value is refusal
+    assert asked(api) == ["projects/a/api_keys", "projects/b/api_keys"]
+
+
+def test_projects_are_not_believed_to_be_gone_all_at_once() -> None:
+    refusal = RequestRefused("api_keys", 400, "an unknown parameter")
+    with pytest.raises(RequestRefused, match="an unknown parameter"):
+        Directory(by_path({f"projects/{id_}/api_keys": refusal for id_ in "abc"})).api_keys_of(ACTIVE)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("bob@acme.test", "id"),
+        ("Bob <Bob.B+x@mail.acme.test>", "id"),
+        ("key of bob@acme.test (old)", "id"),
+        ("böb@ácme.tést", "id"),
+        ("search@v1.2", "search@v1.2"),
+        ("@acme", "@acme"),
+        ("team @ acme.test", "team @ acme.test"),
+        ("a" * 50_000 + "@", "a" * 50_000 + "@"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_no_name_holds_an_e_mail_address(name: str, shown: str) -> None:
+    api = by_path(
+        {"projects/id/api_keys": (frame := listed({"id": "id", "name": name})), "projects": frame, "users": frame}
+    )
+    directory = Directory(api)
+    assert [directory.projects()[0].name, directory.api_keys("id")[0].name, directory.users()[0].name] == [shown] * 3
+
+
+def test_a_name_that_holds_the_user_s_own_address_in_another_spelling_gives_way_to_the_id() -> None:
+    entry = {"id": "user-1", "name": "Root (ROOT@LocalHost)", "email": "root@localhost"}
+    assert Directory(pages(listed(entry))).users() == (User("user-1", "user-1"),)
+
+
+def test_addresses_are_read_where_they_are_asked_for_and_still_name_nobody() -> None:
+    entries = (
+        {"id": "user-1", "name": "Ann", "email": "ann@acme.test"},
+        {"id": "user-2", "name": "bob@acme.test", "user": {"email": "bob@acme.test"}},
+        {"id": "user-3", "name": "Cat", "email": None},
+    )
+    users = Directory(pages(listed(*entries))).users(with_emails=True)
+    assert users == (
+        User("user-1", "Ann", "ann@acme.test"),
+        User("user-2", "user-2", "bob@acme.test"),
+        User("user-3", "Cat", ""),
+    )
+    assert "acme.test" not in repr(users)
+
+
+def test_an_address_in_an_entry_that_cannot_be_read_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    entries = ({"id": ["ann@acme.test"]}, {"id": "user-1", "name": {"email": "ann@acme.test"}})
+    assert Directory(pages(listed(*entries))).users(with_emails=True) == ()
+    assert len(caplog.records) == 1
+    assert "acme.test" not in str(caplog.records[0].__dict__)
 
 
 def test_users_are_read_without_their_addresses() -> None:
