@@ -10,6 +10,7 @@ from exporter.simulator.answers import Pages
 from exporter.simulator.directory import PREFIX, read_directory
 from exporter.simulator.errors import ApiError, missing_scopes, not_found, wrong_key
 from exporter.simulator.faults import FaultDice, Faults, Verdict
+from exporter.simulator.limits import MonthToDate
 from exporter.simulator.organization import Organization
 from exporter.simulator.query import read_query
 from exporter.web.messages import Request, Response
@@ -29,9 +30,12 @@ _PASSING_ERRORS: Final[Mapping[int, str]] = {
 class Api:
     """The simulated API, without its clock and its faults' settings."""
 
-    def __init__(self, organization: Organization, pages: Pages, dice: FaultDice, admin_key: str) -> None:
+    def __init__(
+        self, organization: Organization, pages: Pages, month: MonthToDate, dice: FaultDice, admin_key: str
+    ) -> None:
         self._organization = organization
         self._pages = pages
+        self._month = month
         self._dice = dice
         self._admin_key = admin_key
 
@@ -65,7 +69,8 @@ class Api:
         if request.method != "GET":
             raise ApiError(405, f"Not allowed to {request.method} on {request.path}.", code="method_not_supported")
         if endpoint is None:
-            return json.dumps(read_directory(self._organization, request.path, request.query, now)).encode()
+            answer = read_directory(self._organization, self._month, request.path, request.query, now)
+            return json.dumps(answer).encode()
         if endpoint.api in affected.absent_endpoints:
             raise not_found(request.method, request.path)
         return self._page(endpoint, request.query, now, affected)

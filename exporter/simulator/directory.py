@@ -1,23 +1,40 @@
 """The lists of projects, keys, service accounts, users and limits."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from decimal import Decimal, localcontext
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from exporter.days import SECONDS_PER_DAY
+from exporter.simulator.billing import EXACT
 from exporter.simulator.errors import ApiError, not_found
-from exporter.simulator.organization import ApiKey, Organization, Project, User
+from exporter.simulator.limits import (
+    ORGANIZATION_SPEND_LIMIT_USD,
+    PROJECT_SPEND_LIMITS_USD,
+    MonthToDate,
+    rate_limits,
+    spend_limit,
+)
+from exporter.simulator.organization import ApiKey, Organization, Project, ServiceAccount, User
 
 PREFIX: Final = "/v1/organization/"
 
 _DEFAULT_LIMIT: Final = 20
+_DEFAULT_LIMIT_OF_RATE_LIMITS: Final = 100
 _MOST: Final = 100
 _DORMANT_EVERY: Final = 19
+
+# The keys of these projects are renewed again and again, one each week: there is always one that ends soon.
+_PROJECTS_THAT_RENEW_KEYS: Final = frozenset({"evals"})
+_WEEK: Final = 7 * SECONDS_PER_DAY
+
+_OF_A_PROJECT: Final = frozenset({"api_keys", "service_accounts", "rate_limits", "spend_limit"})
 
 Item = dict[str, Any]
 
 
-def read_directory(organization: Organization, path: str, query: str, now: float) -> Item:
+def read_directory(organization: Organization, month: MonthToDate, path: str, query: str, now: float) -> Item:
     """Answer a path below `/v1/organization/` that is neither usage nor costs."""
     parameters = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
     match path.removeprefix(PREFIX).split("/"):
@@ -28,11 +45,25 @@ def read_directory(organization: Organization, path: str, query: str, now: float
         case ["users"]:
             return _listed([_user(user) for user in organization.users], parameters)
         case ["spend_limit"]:
-            return _spend_limit("organization.spend_limit", 1_500_000)
+            with localcontext(EXACT):
+                spent = sum(month.spent(now).values(), Decimal(0))
+            return spend_limit("organization", ORGANIZATION_SPEND_LIMIT_USD, spent)
         case ["projects", project_id, what] if what in _OF_A_PROJECT:
-            return _OF_A_PROJECT[what](_open_project(organization, project_id, now), now, parameters)
+            return _read_of_project(_open_project(organization, project_id, now), what, month, parameters, now)
         case _:
             raise not_found("GET", path)
+
+
+def _read_of_project(project: Project, what: str, month: MonthToDate, parameters: dict[str, str], now: float) -> Item:
+    match what:
+        case "api_keys":
+            return _listed(_api_keys(project, now), parameters)
+        case "service_accounts":
+            return _listed([_service_account(project.service_account)], parameters)
+        case "rate_limits":
+            return _listed(rate_limits(project), parameters, default=_DEFAULT_LIMIT_OF_RATE_LIMITS)
+        case _:
+            return _project_spend_limit(project, month, now)
 
 
 def _open_project(organization: Organization, project_id: str, now: float) -> Project:
@@ -44,8 +75,8 @@ def _open_project(organization: Organization, project_id: str, now: float) -> Pr
     return project
 
 
-def _listed(items: Sequence[Item], parameters: dict[str, str]) -> Item:
-    limit_text = parameters.get("limit", str(_DEFAULT_LIMIT))
+def _listed(items: Sequence[Item], parameters: dict[str, str], *, default: int = _DEFAULT_LIMIT) -> Item:
+    limit_text = parameters.get("limit", str(default))
     if not limit_text.isdecimal() or not 1 <= int(limit_text) <= _MOST:
         raise ApiError(
             400, f"Invalid limit provided: {limit_text}. Limit must be between 1 and {_MOST}.", param="limit"
@@ -89,7 +120,7 @@ def _user(user: User) -> Item:
     }
 
 
-def _api_key(key: ApiKey, now: float) -> Item:
+def _api_key(key: ApiKey, expires_at: int | None, now: float) -> Item:
     spread = zlib.crc32(key.id.encode())
     owner: Item = {"type": "user" if key.user else "service_account"}
     if key.user is not None:
@@ -100,14 +131,7 @@ def _api_key(key: ApiKey, now: float) -> Item:
             "role": "member",
         }
     elif key.service_account is not None:
-        account = key.service_account
-        owner["service_account"] = {
-            "object": "organization.project.service_account",
-            "id": account.id,
-            "name": account.name,
-            "role": "member",
-            "created_at": account.created_at,
-        }
+        owner["service_account"] = _service_account(key.service_account)
     return {
         "object": "organization.project.api_key",
         "id": key.id,
@@ -115,62 +139,32 @@ def _api_key(key: ApiKey, now: float) -> Item:
         "redacted_value": f"sk-proj-{key.id[4:7]}***{key.id[-3:]}",
         "created_at": key.created_at,
         "last_used_at": None if spread % _DORMANT_EVERY == 0 else int(now) - spread % 5_400,
-        "expires_at": key.expires_at,
+        "expires_at": expires_at,
         "owner_project_access": "active",
         "owner": owner,
     }
 
 
-def _api_keys(project: Project, now: float, parameters: dict[str, str]) -> Item:
-    return _listed([_api_key(key, now) for key in project.keys], parameters)
+def _api_keys(project: Project, now: float) -> list[Item]:
+    keys = project.keys
+    if project.first_name not in _PROJECTS_THAT_RENEW_KEYS:
+        return [_api_key(key, key.expires_at, now) for key in keys]
+    cycle = len(keys) * _WEEK
+    return [_api_key(key, int(now) - (int(now) - place * _WEEK) % cycle + cycle, now) for place, key in enumerate(keys)]
 
 
-def _service_accounts(project: Project, _now: float, parameters: dict[str, str]) -> Item:
-    account = project.service_account
-    item = {
+def _service_account(account: ServiceAccount) -> Item:
+    return {
         "object": "organization.project.service_account",
         "id": account.id,
         "name": account.name,
         "role": "member",
         "created_at": account.created_at,
     }
-    return _listed([item], parameters)
 
 
-def _rate_limits(_project: Project, _now: float, parameters: dict[str, str]) -> Item:
-    items = [
-        {
-            "object": "project.rate_limit",
-            "id": f"rl-{model}",
-            "model": model,
-            "max_requests_per_1_minute": requests,
-            "max_tokens_per_1_minute": tokens,
-        }
-        for model, requests, tokens in (("gpt-5.4", 10_000, 4_000_000), ("gpt-4o-mini", 30_000, 150_000_000))
-    ]
-    return _listed(items, parameters)
-
-
-def _spend_limit(kind: str, cents: int) -> Item:
-    enforcement = {"status": "inactive"}
-    return {
-        "object": kind,
-        "threshold_amount": cents,
-        "currency": "USD",
-        "interval": "month",
-        "enforcement": enforcement,
-    }
-
-
-def _project_spend_limit(project: Project, _now: float, _parameters: dict[str, str]) -> Item:
-    if not project.stored_bytes:
+def _project_spend_limit(project: Project, month: MonthToDate, now: float) -> Item:
+    limit_usd = PROJECT_SPEND_LIMITS_USD.get(project.first_name)
+    if limit_usd is None:
         raise ApiError(404, "No spend limit is configured for this project.", code="not_found")
-    return _spend_limit("project.spend_limit", 200_000)
-
-
-_OF_A_PROJECT: Final[dict[str, Callable[[Project, float, dict[str, str]], Item]]] = {
-    "api_keys": _api_keys,
-    "service_accounts": _service_accounts,
-    "rate_limits": _rate_limits,
-    "spend_limit": _project_spend_limit,
-}
+    return spend_limit("project", limit_usd, month.spent(now).get(project.id, Decimal(0)))

@@ -19,6 +19,7 @@ from exporter.simulator.clock import SettableClock
 from exporter.simulator.errors import ApiError, not_found
 from exporter.simulator.faults import FaultDice, Faults
 from exporter.simulator.known import KnownDays
+from exporter.simulator.limits import MonthToDate
 from exporter.simulator.organization import ARCHIVED_AT, RENAMED_AT, build_organization
 from exporter.simulator.traces import TraceCounters
 from exporter.simulator.traffic import Traffic
@@ -56,8 +57,8 @@ class Simulator:
         self._traffic = Traffic(self.organization, seed)
         self._billing = Billing(self._traffic, seed)
         self._dice = FaultDice(seed)
-        pages = Pages(self.organization, KnownDays(self._traffic, self._billing))
-        self._api = Api(self.organization, pages, self._dice, admin_key)
+        known = KnownDays(self._traffic, self._billing)
+        self._api = Api(self.organization, Pages(self.organization, known), MonthToDate(known), self._dice, admin_key)
         # Traces begin with the day, so that the first closed day is a whole one.
         self._traces = TraceCounters(self.organization, self._traffic, day_of(clock()))
 
