@@ -2,9 +2,11 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from exporter.openai_api.directory import ApiKey, Directory, User
 from exporter.openai_api.errors import BadAnswer, KeyRefused, OpenAIError, RequestRefused, Unreachable
+from exporter.openai_api.lists import Entry
 from exporter.openai_api.projects import Project
 from tests.openai_api.by_path import asked, by_path
 from tests.openai_api.stand_ins import ScriptedApi, Setup, pages
@@ -248,6 +250,12 @@ def test_an_address_in_an_entry_that_cannot_be_read_is_not_logged(caplog: pytest
     assert Directory(pages(listed(*entries))).users(with_emails=True) == ()
     assert len(caplog.records) == 1
     assert "acme.test" not in str(caplog.records[0].__dict__)
+
+
+def test_what_an_entry_was_made_from_is_not_in_the_words_of_its_error() -> None:
+    with pytest.raises(ValidationError, match="Entry") as error:
+        Entry.model_validate({"id": ["ann@acme.test"]})
+    assert "acme.test" not in str(error.value)
 
 
 def test_users_are_read_without_their_addresses() -> None:

@@ -159,8 +159,8 @@ def test_the_month_is_added_up_once_an_hour_however_often_it_is_asked_for() -> N
     traffic = Traffic(build_organization(), "acme")
     days = CountingDays(traffic, Billing(traffic, "acme"))
     month = MonthToDate(days)
-    at_nine = month.spent(MONTH + 4 * DAY + 9 * HOUR)
-    for seconds in range(0, HOUR, 60):
+    at_nine = month.spent(MONTH + 4 * DAY + 9 * HOUR + 1000)
+    for seconds in (0, *range(59, HOUR, 60)):
         assert month.spent(MONTH + 4 * DAY + 9 * HOUR + seconds) == at_nine
     assert days.asked == 5
     assert month.spent(MONTH + 4 * DAY + 10 * HOUR) != at_nine
