@@ -2,6 +2,7 @@
 
 import traceback
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,16 @@ polling:
   usage_revision_window: 4d
   costs_revision_window: 7d
 labels: {api_key: true, user: true, batch: true, service_tier: true, api_source: true, vector_store: true}
+directory: {spend_limits: false, rate_limits: true, api_keys: true, user_emails: true}
 limits: {series_per_family: 500}
 scrape_interval: 30s
+workflows:
+  - {workflow: support-bot, team: customer-care, business_unit: retail, action_group: support, match: {project: "s.*"}}
+  - {workflow: search, match: {api_key: "k.*", user: ada, model: "m.*", service_tier: flex, line_item: ".*, input"}}
+budgets:
+  - {budget: everything, limit_usd: 10000}
+  - {budget: some, limit_usd: 0.5, match: {project: p, workflow: search, team: ".+", business_unit: ".+", model: m}}
+prices: {"gpt-6-astra": {input: 1.25e-6, input_cached: "1e-7", audio: {output: 2.0e-5}}}
 """
 
 
@@ -60,6 +69,37 @@ def test_every_documented_key_is_taken_over() -> None:
     }
     assert configuration.limits.series_per_family == 500
     assert configuration.scrape_interval == timedelta(seconds=30)
+    directory = configuration.directory
+    assert (directory.spend_limits, directory.rate_limits, directory.api_keys, directory.user_emails) == (
+        False,
+        True,
+        True,
+        True,
+    )
+    first, second = configuration.workflows
+    assert (first.workflow, first.team, first.business_unit, first.action_group) == (
+        "support-bot",
+        "customer-care",
+        "retail",
+        "support",
+    )
+    assert first.match.conditions == {"project": "s.*"}
+    assert list(second.match.conditions) == ["api_key", "user", "model", "service_tier", "line_item"]
+    everything, some = configuration.budgets
+    assert (everything.budget, everything.limit_usd, dict(everything.match.conditions)) == (
+        "everything",
+        Decimal(10_000),
+        {},
+    )
+    assert some.limit_usd == Decimal("0.5")
+    assert list(some.match.conditions) == ["project", "workflow", "team", "business_unit", "model"]
+    prices = configuration.prices["gpt-6-astra"]
+    # What the file says, not the binary number next to it.
+    assert (prices.input, prices.input_cached, prices.audio.output) == (
+        Decimal("0.00000125"),
+        Decimal("0.0000001"),
+        Decimal("0.00002"),
+    )
 
 
 def outcome_of(text: str) -> Configuration | ConfigurationError:
@@ -85,8 +125,12 @@ def test_the_defaults_are_those_that_are_documented() -> None:
             "costs_revision_window": "3d",
         },
         "labels": dict.fromkeys(("api_key", "user", "batch", "service_tier", "api_source", "vector_store"), False),
+        "directory": {"spend_limits": True, "rate_limits": False, "api_keys": False, "user_emails": False},
         "limits": {"series_per_family": 20_000},
         "scrape_interval": "1m",
+        "workflows": [],
+        "budgets": [],
+        "prices": {},
     }
 
 

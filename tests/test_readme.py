@@ -26,8 +26,15 @@ MEANINGS = {
     "labels.service_tier": "label `service_tier`",
     "labels.api_source": "label `api_source`",
     "labels.vector_store": "label `vector_store_id`",
+    "directory.spend_limits": "OpenAI's own spend limits, and whether they are enforced",
+    "directory.rate_limits": "OpenAI's rate limits by project and model",
+    "directory.api_keys": "who owns each API key, when it was last used, when it expires",
+    "directory.user_emails": "label `email` of `openai_user_info`; personal data",
     "limits.series_per_family": "counter series a family may have before new ones become `(other)`",
     "scrape_interval": "how often Prometheus scrapes; a new series stands at 0 for two of these",
+    "workflows": "rules that name the workflow of each row, see below",
+    "budgets": "limits of US dollars per calendar month, see below",
+    "prices": "US dollars per token of models that are not on the bill yet, see below",
 }
 
 
@@ -56,6 +63,10 @@ def _keys(model: type[BaseModel], prefix: str) -> list[tuple[str, FieldInfo]]:
 
 
 def _spelled(field: FieldInfo) -> str:
+    if field.default == ():
+        return "[]"
+    if field.default_factory is dict:
+        return "{}"
     if isinstance(field.default, bool):
         return str(field.default).lower()
     return "unset" if field.default is None else str(field.default)

@@ -12,7 +12,7 @@ from exporter.ledger.store import DirectoryEntry, Store
 from exporter.openai_api.answer import Answer
 from exporter.openai_api.endpoints import ENDPOINTS
 
-DIRECTORY_KINDS: Final = ("projects", "api_keys")
+DIRECTORY_KINDS: Final = ("projects", "api_keys", "users")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Event-time gauges: what the API says today about a UTC day or month, straight from the newest bucket values. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from exporter.attribution import Attribution
@@ -12,11 +12,9 @@ from exporter.metrics.catalogue import (
     COUNTED,
     VECTOR_STORE_BYTES,
     Family,
-    cost_counter,
     cost_day,
     cost_month,
 )
-from exporter.openai_api.answer import RowKey
 from exporter.openai_api.endpoints import COSTS, Endpoint
 
 Gauges = dict[Family, dict[SeriesName, Amount]]
@@ -65,31 +63,37 @@ class _PeriodGauges:
         self._book = book
 
     def add_usage(self, endpoint: Endpoint, buckets: Iterable[Bucket], period: str) -> None:
+        families = [counted.day_gauge for counted in COUNTED[endpoint.api]]
+        sums: dict[tuple[Family, SeriesName], Amount] = {}
         for bucket in buckets:
             for key, values in bucket.rows.items():
-                labels = self._attribution.labels(endpoint, key)
-                for counted, value in zip(COUNTED[endpoint.api], values, strict=True):
-                    if value and counted.day_gauge is not None:
-                        counter = self._attribution.series(counted.counter, labels, counted.labels)
-                        self._add(counted.day_gauge, counter, "day", period, value)
+                counters = self._attribution.counter_series(endpoint.api, key)
+                for family, counter, value in zip(families, counters, values, strict=True):
+                    if value and family is not None and counter is not None:
+                        sums[family, counter] = add(sums.get((family, counter), 0), value)
+        self._add(sums, "day", period)
 
     def add_costs(self, buckets: Iterable[Bucket], label: str, period: str) -> None:
-        sums: dict[RowKey, Amount] = {}
+        sums: dict[tuple[Family, SeriesName], Amount] = {}
+        families: dict[str, Family] = {}
         for bucket in buckets:
             for key, (amount,) in bucket.rows.items():
-                sums[key] = add(sums[key], amount) if key in sums else amount
-        for key, amount in sums.items():
-            currency = str(key[-1])
-            counter = self._attribution.series(cost_counter(currency), self._attribution.labels(COSTS, key))
-            family = cost_day(currency) if label == "day" else cost_month(currency)
-            self._add(family, counter, label, period, amount)
+                currency = str(key[-1])
+                family = families.get(currency)
+                if family is None:
+                    family = families[currency] = cost_day(currency) if label == "day" else cost_month(currency)
+                (counter,) = self._attribution.counter_series(COSTS.api, key)
+                if counter is not None:
+                    sums[family, counter] = add(sums.get((family, counter), 0), amount)
+        self._add(sums, label, period)
 
-    def _add(self, family: Family, counter: SeriesName, label: str, period: str, value: Amount) -> None:
-        labels = self._book.exposed_name(counter).labels
-        series = self.gauges.setdefault(family, {})
-        for each in _PERIODS[label]:
-            name = SeriesName(family.name, (*labels, (label, each)))
-            series[name] = add(series.get(name, 0), value if each == period else 0)
+    def _add(self, sums: Mapping[tuple[Family, SeriesName], Amount], label: str, period: str) -> None:
+        for (family, counter), value in sums.items():
+            labels = self._book.exposed_name(counter).labels
+            series = self.gauges.setdefault(family, {})
+            for each in _PERIODS[label]:
+                name = SeriesName(family.name, (*labels, (label, each)))
+                series[name] = add(series.get(name, 0), value if each == period else 0)
 
 
 def _newest_level(endpoint: Endpoint, account: Account, attribution: Attribution) -> Gauges:

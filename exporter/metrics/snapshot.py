@@ -2,30 +2,43 @@
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from exporter.attribution import Attribution
+from exporter.budgets import BudgetLedger, BudgetSelection
+from exporter.configuration.sections import Configuration
 from exporter.days import day_of
 from exporter.exact import Amount
 from exporter.ledger.account import Account, held_by_measure
 from exporter.ledger.counters import CounterBook, SeriesName
 from exporter.ledger.ledger import Ledger
-from exporter.ledger.store import DirectoryEntry
+from exporter.metrics.budget_gauges import budget_gauges
 from exporter.metrics.catalogue import (
     COST,
     EVENT_GAUGES,
     HELD_BACK,
+    INFO_GAUGES,
+    LINE_ITEM_INFO,
+    MONEY_GAUGES,
     PROJECT_INFO,
     SERIES,
     SERIES_LIMIT,
+    UNPRICED_TOKENS,
     USAGE_COUNTERS,
+    WORKFLOW_INFO,
     Family,
     cost_counter,
 )
 from exporter.metrics.event_gauges import Gauges, event_gauges
+from exporter.metrics.info_gauges import line_item_info, project_info, workflow_info
+from exporter.metrics.limit_gauges import reading_gauges
+from exporter.metrics.price_gauges import price_gauges
 from exporter.metrics.rendering import join_samples, render_header, render_name, render_samples, render_value
-from exporter.openai_api.endpoints import ENDPOINTS
+from exporter.openai_api.endpoints import COSTS, ENDPOINTS
+from exporter.openai_api.readings import Readings
+from exporter.pricing.list_prices import ListPrice
+from exporter.pricing.price_book import PriceBook
 
 # Level 1: the pages are long and repetitive, higher levels cost far more time than they save bytes.
 _GZIP_LEVEL: Final = 1
@@ -66,11 +79,28 @@ class Snapshot:
         today: the UTC midnight that `day="today"` meant when this was built.
         text: for the Prometheus text format 0.0.4.
         openmetrics: for OpenMetrics 1.0.0, without its end marker.
+        unpriced_models: those with tokens of today or yesterday that no price is known for.
     """
 
     today: int
     text: Body
     openmetrics: Body
+    unpriced_models: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a snapshot says beside the ledger.
+
+    Attributes:
+        configuration: its budgets and prices.
+        readings: what was read of the organization's limits, keys and users.
+        list_price: prices of models never billed; None where there is no list.
+    """
+
+    configuration: Configuration = field(default_factory=Configuration)
+    readings: Readings = field(default_factory=Readings)
+    list_price: ListPrice | None = None
 
 
 class SnapshotBuilder:
@@ -79,10 +109,14 @@ class SnapshotBuilder:
     def __init__(self) -> None:
         self._names: dict[SeriesName, str] = {}
         self._gauges: dict[str, tuple[tuple[Account, Attribution, int, tuple[int, int]], Gauges]] = {}
+        self._money = _MoneyBuilder()
 
-    def build(self, ledger: Ledger, attribution: Attribution, now: float) -> Snapshot:
+    def build(
+        self, ledger: Ledger, attribution: Attribution, now: float, surroundings: Surroundings | None = None
+    ) -> Snapshot:
         """Render the ledger as it stands at `now`, Unix seconds."""
         today = day_of(now)
+        surroundings = surroundings or Surroundings()
         blocks: list[tuple[Family, str]] = []
         series: dict[SeriesName, Amount] = {}
 
@@ -95,7 +129,15 @@ class SnapshotBuilder:
             add_block(family, samples)
         for family, samples in self._event_gauges(ledger, attribution, today):
             add_block(family, samples)
-        add_block(PROJECT_INFO, render_samples(_project_info(ledger.directory["projects"])))
+        gauges = self._money.gauges(ledger, attribution, today, surroundings)
+        gauges |= {
+            PROJECT_INFO: project_info(attribution.projects),
+            WORKFLOW_INFO: workflow_info(attribution.rules),
+            LINE_ITEM_INFO: line_item_info(ledger.accounts[COSTS.api]),
+        }
+        gauges |= reading_gauges(surroundings.readings, attribution.projects)
+        for family in (*MONEY_GAUGES, *INFO_GAUGES):
+            add_block(family, render_samples(gauges.get(family, {})))
         blocks.append((HELD_BACK, render_samples(_held_back(ledger.accounts))))
         blocks.append((SERIES, render_samples(series)))
         limits = {
@@ -107,6 +149,7 @@ class SnapshotBuilder:
             today,
             _body(blocks, openmetrics=False),
             _body(blocks, openmetrics=True),
+            frozenset(dict(name.labels)["model"] for name in gauges.get(UNPRICED_TOKENS, {})),
         )
 
     def _counters(self, book: CounterBook) -> list[tuple[Family, str]]:
@@ -137,13 +180,32 @@ class SnapshotBuilder:
         return [(family, "".join(parts)) for family, parts in texts.items()]
 
 
-def _project_info(projects: Mapping[str, DirectoryEntry]) -> dict[SeriesName, Amount]:
-    return {
-        SeriesName(
-            PROJECT_INFO.name, (("project_id", identifier), ("project", entry.name), ("status", entry.status))
-        ): 1
-        for identifier, entry in projects.items()
-    }
+class _MoneyBuilder:
+    """Prices and budgets, made anew only where what they stand on has changed."""
+
+    def __init__(self) -> None:
+        self._book: tuple[tuple[object, ...], PriceBook] | None = None
+        self._budgets: tuple[tuple[object, ...], BudgetLedger] | None = None
+
+    def gauges(self, ledger: Ledger, attribution: Attribution, today: int, surroundings: Surroundings) -> Gauges:
+        book = self._newest_book(ledger.accounts[COSTS.api], today, surroundings)
+        budgets = self._newest_budgets(attribution, surroundings)
+        return {
+            **price_gauges(ledger.accounts, book, today),
+            **budget_gauges(surroundings.configuration.budgets, budgets.spend(ledger.accounts, book, today)),
+        }
+
+    def _newest_book(self, costs: Account, today: int, surroundings: Surroundings) -> PriceBook:
+        basis = (costs.quantities, today, surroundings.configuration.prices, surroundings.list_price)
+        if self._book is None or self._book[0] != basis:
+            self._book = basis, PriceBook(*basis)
+        return self._book[1]
+
+    def _newest_budgets(self, attribution: Attribution, surroundings: Surroundings) -> BudgetLedger:
+        basis = (attribution, surroundings.configuration.budgets)
+        if self._budgets is None or self._budgets[0] != basis:
+            self._budgets = basis, BudgetLedger(BudgetSelection(surroundings.configuration.budgets, attribution))
+        return self._budgets[1]
 
 
 def _held_back(accounts: Mapping[str, Account]) -> dict[SeriesName, Amount]:

@@ -9,37 +9,49 @@ from datetime import UTC, datetime
 from typing import Final
 
 from exporter.attribution import Attribution
+from exporter.budgets import BudgetSelection, idle_budgets, scope
 from exporter.configuration.loading import ConfigurationError
 from exporter.configuration.sections import Configuration
 from exporter.days import day_of
 from exporter.ledger.account import Account
 from exporter.ledger.ledger import Applied, Ledger
-from exporter.ledger.store import DirectoryEntry, StateError
-from exporter.ledger.window import read_window
+from exporter.ledger.store import StateError
+from exporter.ledger.window import first_day_too_coarse, read_window
 from exporter.metrics.self_metrics import SelfMetrics
-from exporter.metrics.snapshot import Pages, SnapshotBuilder
+from exporter.metrics.snapshot import Pages, SnapshotBuilder, Surroundings
 from exporter.openai_api.admin_key import AdminKey
 from exporter.openai_api.answer import Answer
 from exporter.openai_api.connection import Connection
 from exporter.openai_api.directory import Directory
 from exporter.openai_api.endpoints import COSTS, ENDPOINTS, Endpoint
 from exporter.openai_api.errors import BadAnswer, EndpointAbsent, KeyRefused, OpenAIError, Unreachable
+from exporter.openai_api.projects import Project
 from exporter.openai_api.reading import WindowReader
+from exporter.openai_api.readings import Readings
+from exporter.polling.directories import (
+    API_KEYS,
+    NAME_DIMENSIONS,
+    PROJECTS,
+    USERS,
+    ids_in,
+    read_directory,
+    still_shown,
+    wanted_directories,
+)
 from exporter.polling.health import Health
 from exporter.polling.schedule import Turn
+from exporter.pricing.list_prices import load_list_prices
 
 _log = logging.getLogger(__name__)
 
-_PROJECTS: Final = "projects"
-_API_KEYS: Final = "api_keys"
 # An endpoint the organization does not have is asked for again this often.
 _ABSENT_RECHECK_SECONDS: Final = 6 * 3600.0
 # The API may ask for a pause between polls, up to this long.
 _LONGEST_REST_SECONDS: Final = 3600.0
 # After a fault of ours in the polling loop itself.
 _PAUSE_AFTER_FAULT_SECONDS: Final = 30.0
-# Unknown project ids make the directory be read at once, but not more often than this.
-_NAMES_REFRESH_SECONDS: Final = 60.0
+# Unknown ids make the directory be read at once, but not more often than this. Keys take a request per project.
+_NAMES_REFRESH_SECONDS: Final = {PROJECTS: 60.0, API_KEYS: 300.0, USERS: 300.0}
 # A new series stands at 0 for this many scrapes, so that Prometheus has surely seen the zero.
 _SCRAPES_AT_ZERO: Final = 2
 _LONGEST_NAP_SECONDS: Final = 1.0
@@ -93,6 +105,8 @@ class Poller:
         self._ledger = ledger
         self._reader = WindowReader(connection, clock)
         self._directory = Directory(connection)
+        self._readings = Readings()
+        self._list_price = load_list_prices()
         self._self_metrics = self_metrics
         self._clock = clock
         self._steady = steady
@@ -103,14 +117,18 @@ class Poller:
         # Nothing is to be posted under an id where a name can be had.
         self._names_come_first = True
         self._refused_keys: dict[str, AdminKey] = {}
-        self._names_known_at = float("-inf")
+        self._names_read_at: dict[str, float] = {}
+        # Ids that a whole list did not hold: deleted keys and users have no name to wait for.
+        self._nameless: dict[str, frozenset[str]] = {}
         self._names_lock = threading.Lock()
+        self._unpriced_told: frozenset[str] = frozenset()
+        self._budgets_checked = False
         self._turns: dict[str, Turn] = {}
         self._builder = SnapshotBuilder()
         self._attribution = self._newest_attribution()
         self.health = Health(self_metrics)
         self.pages = Pages(
-            self._builder.build(ledger, self._attribution, clock()),
+            self._builder.build(ledger, self._attribution, clock(), self._surroundings()),
             self_metrics.render,
         )
         self._plan()
@@ -125,9 +143,8 @@ class Poller:
     def interval_by_api(self) -> Mapping[str, float]:
         """Seconds between polls, by API, directories first: their names are needed to post."""
         polling = self._setting.configuration.polling
-        intervals = {_PROJECTS: polling.directory_interval.total_seconds()}
-        if self._setting.configuration.labels.api_key:
-            intervals[_API_KEYS] = polling.directory_interval.total_seconds()
+        directories = wanted_directories(self._setting.configuration)
+        intervals = dict.fromkeys(directories, polling.directory_interval.total_seconds())
         for api, endpoint in ENDPOINTS.items():
             interval = polling.costs_interval if endpoint is COSTS else polling.usage_interval
             intervals[api] = interval.total_seconds()
@@ -152,6 +169,9 @@ class Poller:
                 return
             self._setting = setting
             self._names_come_first = True
+            self._nameless.clear()
+            self._readings = still_shown(self._readings, setting.configuration)
+            self._budgets_checked = False
             self._ledger.book.limit = setting.configuration.limits.series_per_family
             self._attribution = self._newest_attribution()
             self._plan()
@@ -246,12 +266,10 @@ class Poller:
                 self._conclude(api, key, began, time.monotonic() - watch, problem)
 
     def _poll(self, api: str, setting: Setting, now: float) -> None:
-        if api == _PROJECTS:
-            self._learn_projects(setting, now)
-        elif api == _API_KEYS:
-            self._learn_api_keys(setting)
-        else:
+        if api in ENDPOINTS:
             self._read_and_apply(ENDPOINTS[api], setting, now)
+        else:
+            self._read_directory(api, setting, now)
 
     def _conclude(
         self, api: str, key: AdminKey | None, began: float, seconds: float, problem: Exception | None
@@ -275,8 +293,12 @@ class Poller:
 
     def _read_and_apply(self, endpoint: Endpoint, setting: Setting, now: float) -> None:
         revision_days = _revision_days(setting.configuration, endpoint)
-        start, end = read_window(endpoint, self._ledger.accounts[endpoint.api], now, revision_days)
+        account = self._ledger.accounts[endpoint.api]
         grouping = self._attribution.grouping(endpoint)
+        start, end = read_window(endpoint, account, now, revision_days)
+        coarse = first_day_too_coarse(account, grouping, lambda day: self._reader.refused_groupings(endpoint.api, day))
+        if coarse is not None:
+            start = min(start, coarse)
         answer = self._reader.read(endpoint, start, end, grouping)
         self._refresh_names_for(answer)
         with self._lock:
@@ -294,41 +316,43 @@ class Poller:
             self._tell_applied(endpoint, answer, applied, grouping)
 
     def _refresh_names_for(self, answer: Answer) -> None:
-        """Learn a new project's name before anything is posted under its id; never at the price of waiting in vain."""
-        position = ENDPOINTS[answer.api].dimensions.index("project_id")
-        projects = {key[position] for rows in answer.buckets.values() for key in rows} - {None}
+        """Learn new ids' names before anything is posted under the ids; never at the price of waiting in vain."""
         # One at a time: another API that meets the same project at this moment waits for its name too.
         with self._names_lock:
-            was_asked_just_now = 0 <= self._clock() - self._names_known_at < _NAMES_REFRESH_SECONDS
-            is_unknown = not projects <= self._attribution.projects.keys()
-            if is_unknown and not was_asked_just_now and self.health.apis[_PROJECTS].success:
-                self.poll(_PROJECTS)
+            for api, dimension in NAME_DIMENSIONS.items():
+                if api not in self._turns or not self.health.apis[api].success:
+                    continue
+                known = self._ledger.directory[api].keys()
+                unknown = ids_in(answer, dimension) - known - self._nameless.get(api, frozenset())
+                age = self._clock() - self._names_read_at.get(api, float("-inf"))
+                if unknown and not 0 <= age < _NAMES_REFRESH_SECONDS[api]:
+                    self.poll(api)
+                    if api != PROJECTS and self.health.apis[api].success:
+                        # Every project has a name, sooner or later; a deleted key or user has none any more.
+                        self._nameless[api] = self._nameless.get(api, frozenset()) | (unknown - known)
 
     def _refresh_names_first(self) -> None:
-        for api in (_PROJECTS, _API_KEYS):
+        for api in NAME_DIMENSIONS:
             if api in self._turns and not self._stopping.is_set():
                 self.poll(api)
 
-    def _learn_projects(self, setting: Setting, now: float) -> None:
-        projects = {project.id: DirectoryEntry(project.name, project.status) for project in self._directory.projects()}
-        self._learn(_PROJECTS, projects, setting)
-        self._names_known_at = now
-
-    def _learn_api_keys(self, setting: Setting) -> None:
-        names: dict[str, DirectoryEntry] = {}
-        # The API refuses to list the keys of a project that is archived or no longer there, so its newest word on that
-        # is asked for; the keys' names stay known from before.
-        for project in self._directory.projects():
-            if project.status != "archived":
-                names |= {key.id: DirectoryEntry(key.name) for key in self._directory.api_keys(project.id)}
-        self._learn(_API_KEYS, names, setting)
-
-    def _learn(self, kind: str, entries: Mapping[str, DirectoryEntry], setting: Setting) -> None:
+    def _read_directory(self, api: str, setting: Setting, now: float) -> None:
+        found = read_directory(api, self._directory, setting.configuration, self._projects_just_read())
         with self._lock:
             self._check_still_wanted(setting)
-            if self._ledger.learn_names(kind, entries):
+            learned = bool(found.names) and self._ledger.learn_names(api, found.names)
+            if learned:
                 self._attribution = self._newest_attribution()
+            readings = still_shown(found.update(self._readings), setting.configuration)
+            if learned or readings != self._readings:
+                self._readings = readings
                 self._publish()
+        self._names_read_at[api] = now
+
+    def _projects_just_read(self) -> tuple[Project, ...] | None:
+        if not self.health.apis[PROJECTS].success:
+            return None
+        return tuple(Project(key, name, status) for key, (name, status) in self._ledger.directory[PROJECTS].items())
 
     def _check_still_wanted(self, setting: Setting) -> None:
         # An answer read under an older setting is dropped: its poll is repeated at once.
@@ -337,10 +361,15 @@ class Poller:
 
     def _newest_attribution(self) -> Attribution:
         return Attribution(
-            projects=dict(self._ledger.directory[_PROJECTS]),
+            projects=dict(self._ledger.directory[PROJECTS]),
             opt_in=self._setting.configuration.labels.switched_on,
-            api_keys=dict(self._ledger.directory[_API_KEYS]),
+            api_keys=dict(self._ledger.directory[API_KEYS]),
+            users=dict(self._ledger.directory[USERS]),
+            rules=self._setting.configuration.workflows,
         )
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(self._setting.configuration, self._readings, self._list_price)
 
     def _plan(self) -> None:
         now = self._clock()
@@ -360,7 +389,15 @@ class Poller:
             self._in_flight.discard(api)
 
     def _publish(self) -> None:
-        self.pages.snapshot = self._builder.build(self._ledger, self._attribution, self._clock())
+        snapshot = self._builder.build(self._ledger, self._attribution, self._clock(), self._surroundings())
+        self.pages.snapshot = snapshot
+        for model in sorted(snapshot.unpriced_models - self._unpriced_told):
+            _log.warning(
+                "no price is known for this model's tokens, estimates leave them out; the configuration's prices can "
+                "name one until it is on the bill",
+                extra={"model": model},
+            )
+        self._unpriced_told |= snapshot.unpriced_models
         self._self_metrics.state_commit.set(self._ledger.committed_at)
         self._self_metrics.state_bytes.set(self._ledger.state_bytes())
 
@@ -379,8 +416,19 @@ class Poller:
         metrics.add_each(metrics.revisions, api, {"up": settlement.revisions_up, "down": settlement.revisions_down})
         for family, count in applied.overflowed.items():
             metrics.series_overflow.labels(family).inc(count)
+        if endpoint is COSTS and not self._budgets_checked:
+            self._budgets_checked = True
+            self._warn_of_idle_budgets()
         if applied.rows_changed:
             _log.debug("answer applied", extra={"api": api, "rows_changed": applied.rows_changed})
+
+    def _warn_of_idle_budgets(self) -> None:
+        selection = BudgetSelection(self._setting.configuration.budgets, self._attribution)
+        for budget in idle_budgets(selection, self._ledger.accounts):
+            _log.warning(
+                "nothing of the bill counts against this budget; check what it matches",
+                extra={"budget": budget.budget, "scope": scope(budget)},
+            )
 
 
 def _check_no_day_is_missing(account: Account, answer: Answer) -> None:

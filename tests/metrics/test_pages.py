@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.attribution import Attribution
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import DirectoryEntry, Store
-from exporter.metrics.catalogue import FAMILIES, Kind
+from exporter.metrics.catalogue import FAMILIES, INFO_GAUGES, MONEY_GAUGES, Kind
 from exporter.metrics.self_metrics import SelfMetrics
 from exporter.metrics.snapshot import Pages, Snapshot, SnapshotBuilder
 from tests.answers import MONDAY, Rows, answer
@@ -172,5 +172,6 @@ def test_self_metrics_expose_every_exporter_family_and_nothing_unknown(ledger: L
     own = {name for name in declared if not name.startswith("process_")}
     euro = {"openai_cost_eur_total", "openai_cost_day_eur", "openai_cost_month_eur"}
     not_in_this_ledger = {name for name in known if name.startswith("openai_usage_")}
+    not_in_this_ledger |= {family.name for family in (*MONEY_GAUGES, *INFO_GAUGES)}
     assert own <= known | euro
     assert known - own <= not_in_this_ledger

@@ -36,7 +36,7 @@ def test_a_revoked_key_is_told_once_per_api_and_never_sent_again(
     assert living.value("openai_exporter_auth_failed") == 1
     assert living.value("openai_up") == 0
     lines = Counter(record.__dict__["api"] for record in caplog.records)
-    assert lines.keys() == {*ENDPOINTS, "projects"}
+    assert lines.keys() == {*ENDPOINTS, "projects", "spend_limits"}
     assert set(lines.values()) == {1}
     assert all("sk-" not in record.__dict__["problem"].replace("sk-admin-...", "") for record in caplog.records)
 
@@ -123,7 +123,8 @@ def test_a_key_that_may_not_read_the_directory_still_counts(start: Start, organi
         living.pass_time(15 * MINUTE)
     assert living.success("projects") == 0
     assert living.value("openai_exporter_auth_failed") == 1
-    assert living.requests("projects") == 1
+    # Once for the names, and once because spend limits are asked for by project.
+    assert living.requests("projects") == 2
     assert all(living.success(api) == 1 for api in ENDPOINTS)
     living.assert_exact()
     projects = {(labels["project_id"], labels["project"]) for labels, _ in living.samples("openai_cost_usd_total")}
