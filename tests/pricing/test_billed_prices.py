@@ -108,6 +108,14 @@ def test_a_line_without_modality_prices_them_all() -> None:
         assert price(bill({"gpt-5, input": (1, 100)}), modality=modality) == Decimal("0.01")
 
 
+def test_a_line_without_modality_prices_what_has_no_line_of_its_own() -> None:
+    lines: Lines = {"gpt-5, input": (1, 100), "gpt-5 audio, input": (8, 100)}
+
+    assert price(bill(lines), modality="audio") == Decimal("0.08")
+    for modality in ("text", "image", "unspecified"):
+        assert price(bill(lines), modality=modality) == Decimal("0.01")
+
+
 @pytest.mark.parametrize("modality", ["unspecified", "image"])
 def test_what_the_bill_does_not_name_costs_what_all_modalities_cost_together(modality: str) -> None:
     assert price(bill(REALTIME), modality=modality, model="gpt-realtime") == Decimal("0.018")

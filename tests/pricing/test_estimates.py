@@ -90,14 +90,14 @@ def test_a_row_of_costs_is_no_usage() -> None:
 def test_an_estimate_is_exact_however_many_digits_prices_have() -> None:
     thirds = PriceBook(bill({"gpt-5, input": (1, 3), "gpt-5, output": (1, 7)}), TODAY, {}, None)
     ((key, values),) = rows(
-        "usage/completions", {"model": "gpt-5", "input_text_tokens": 10**15, "output_text_tokens": 1}
+        "usage/completions", {"model": "gpt-5", "input_text_tokens": 999_999_999_999_999, "output_text_tokens": 1}
     )
     usd, _ = estimate(COMPLETIONS, key, values, thirds)
 
     prices = [thirds.price("gpt-5", token_type, "text") for token_type in ("input", "output")]
     assert all(price is not None and len(price.usd_per_token.as_tuple().digits) == 28 for price in prices)
     input_price, output_price = (Fraction(price.usd_per_token) for price in prices if price)
-    assert Fraction(usd) == input_price * 10**15 + output_price
+    assert Fraction(usd) == input_price * 999_999_999_999_999 + output_price
 
 
 def test_rows_that_cost_the_same_are_added_up() -> None:

@@ -39,7 +39,10 @@ def test_a_family_is_the_name_without_its_date(model: str, expected: str) -> Non
         ("gpt-4o", ["gpt-4o-2024-11-20", "gpt-4o"], "gpt-4o"),
         ("gpt-4o-2024-08-06", ["gpt-4o", "gpt-4o-2024-08-06"], "gpt-4o-2024-08-06"),
         (FINE_TUNED, ["ft-gpt-4o", "ft-gpt-4o-2024-08-06"], "ft-gpt-4o-2024-08-06"),
-        # A name without a date means the newest.
+        ("ft-gpt-4o-2024-08-06", [FINE_TUNED, "ft-gpt-4o-2024-08-06"], "ft-gpt-4o-2024-08-06"),
+        # A name without a date means the one without, else the newest.
+        ("ft:gpt-4o:acme::b4x7q2", ["ft-gpt-4o-2024-08-06", "ft-gpt-4o"], "ft-gpt-4o"),
+        ("ft-gpt-4o", ["ft:gpt-4o-2024-05-13", "ft-gpt-4o-2024-08-06"], "ft-gpt-4o-2024-08-06"),
         ("gpt-4o", ["gpt-4o-2024-05-13", "gpt-4o-2024-11-20", "gpt-4o-2024-08-06"], "gpt-4o-2024-11-20"),
     ],
 )

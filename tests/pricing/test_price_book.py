@@ -8,6 +8,7 @@ from tests.pricing.bills import TODAY, Lines, bill
 
 CONFIGURED = {
     "gpt-6-astra": ModelPrices.model_validate({"input": "2e-6", "output": "8e-6", "audio": {"input": "4e-5"}}),
+    "gpt-text": ModelPrices.model_validate({"input": "2e-6", "text": {"input": "1e-6"}}),
     "ft-gpt-4o-2024-08-06": ModelPrices.model_validate({"input": "3e-6"}),
     "gpt-free": ModelPrices.model_validate({"input": 0}),
 }
@@ -49,6 +50,8 @@ def test_a_configured_price_of_a_modality_holds_for_it_and_the_plain_one_for_the
     assert book.price("gpt-6-astra", "input", "audio") == Price(Decimal("4e-5"), "configured")
     for modality in ("text", "image", "unspecified"):
         assert book.price("gpt-6-astra", "input", modality) == Price(Decimal("2e-6"), "configured")
+    assert book.price("gpt-text", "input", "text") == Price(Decimal("1e-6"), "configured")
+    assert book.price("gpt-text", "input", "unspecified") == Price(Decimal("2e-6"), "configured")
     assert book.price("gpt-6-astra", "output", "audio") == Price(Decimal("8e-6"), "configured")
     assert book.price("gpt-6-astra", "input_cached", "audio") is None
 
