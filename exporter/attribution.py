@@ -28,6 +28,9 @@ DIMENSIONS: Final = MappingProxyType(
 
 DEFAULT_TIER: Final = "default"
 
+# One model's tokens differ in price by tier, and the mix of tiers by day: an estimate needs them told apart.
+_PRICED_BY: Final = "service_tier"
+
 _EveryLabel = tuple[tuple[str, str], ...]
 
 
@@ -65,9 +68,10 @@ class Attribution:
         object.__setattr__(self, "workflows", Workflows(self.rules, names))
 
     def grouping(self, endpoint: Endpoint) -> tuple[str, ...]:
-        """Return the dimensions to ask `endpoint` for, in its own order: for contract, opt-ins and rules."""
+        """Return the dimensions to ask `endpoint` for, in its own order: for labels, rules and prices."""
         wanted = {
             *endpoint.always_grouped,
+            _PRICED_BY,
             *(OPT_IN_LABELS[option][0] for option in self.opt_in),
             *(DIMENSIONS[condition] for condition in self.workflows.conditions),
         }

@@ -51,15 +51,19 @@ class BudgetSelection:
         self.budgets = tuple(budgets)
         self._attribution = attribution
         self._owners = owners(attribution.rules)
-        self._known: dict[tuple[str, str, str], tuple[int, ...]] = {}
+        self._known: dict[str, dict[RowKey, tuple[int, ...]]] = {}
+        self._shared: dict[tuple[str, str, str], tuple[int, ...]] = {}
 
     def selects(self, endpoint: Endpoint, key: RowKey) -> tuple[int, ...]:
         """Return the positions of the budgets."""
-        traits = self._attribution.traits(endpoint, key)
-        parts = (traits.project_id, self._attribution.workflows.workflow(traits), traits.model)
-        positions = self._known.get(parts)
+        known = self._known.setdefault(endpoint.api, {})
+        positions = known.get(key)
         if positions is None:
-            positions = self._known[parts] = tuple(self._positions(*parts))
+            traits = self._attribution.traits(endpoint, key)
+            parts = (traits.project_id, self._attribution.workflows.workflow(traits), traits.model)
+            if parts not in self._shared:
+                self._shared[parts] = tuple(self._positions(*parts))
+            positions = known[key] = self._shared[parts]
         return positions
 
     def _positions(self, project_id: str, workflow: str, model: str) -> list[int]:

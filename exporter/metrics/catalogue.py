@@ -120,6 +120,11 @@ def cost_counter(currency: str) -> Family:
     )
 
 
+def currency_of(cost_counter_name: str) -> str:
+    """Return the currency of a family that `cost_counter` names."""
+    return cost_counter_name.removeprefix("openai_cost_").removesuffix("_total")
+
+
 def cost_day(currency: str) -> Family:
     """Return the family of money billed for today and yesterday."""
     return _event(

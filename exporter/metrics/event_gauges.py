@@ -1,11 +1,11 @@
 """Event-time gauges: what the API says today about a UTC day or month, straight from the newest bucket values. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from exporter.attribution import Attribution
 from exporter.days import SECONDS_PER_DAY, month_of, previous_month_of
-from exporter.exact import Amount, add
+from exporter.exact import Amount, add, add_each
 from exporter.ledger.account import Account, Bucket
 from exporter.ledger.counters import CounterBook, SeriesName
 from exporter.metrics.catalogue import (
@@ -14,7 +14,9 @@ from exporter.metrics.catalogue import (
     Family,
     cost_day,
     cost_month,
+    currency_of,
 )
+from exporter.openai_api.answer import RowValues
 from exporter.openai_api.endpoints import COSTS, Endpoint
 
 Gauges = dict[Family, dict[SeriesName, Amount]]
@@ -23,8 +25,49 @@ Gauges = dict[Family, dict[SeriesName, Amount]]
 _PERIODS: Final = {"day": ("today", "yesterday"), "month": ("current", "previous")}
 
 
-def event_gauges(
-    endpoint: Endpoint, account: Account, attribution: Attribution, book: CounterBook, today: int
+_Sums = Sequence[tuple[tuple[SeriesName | None, ...], RowValues]]
+
+
+class DaySums:
+    """What a day's rows come to by their counter series; remembered until the day's rows or the labels change.
+
+    A month has many more rows than series, and a poll changes the rows of a few days only.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], tuple[Bucket, Attribution, _Sums]] = {}
+
+    def of(self, api: str, day: int, bucket: Bucket, attribution: Attribution) -> _Sums:
+        """Return the sums of each set of series, in the order of the endpoint's measures."""
+        known = self._known.get((api, day))
+        if known is None or known[0] is not bucket or known[1] is not attribution:
+            known = self._known[api, day] = bucket, attribution, _sums(api, bucket, attribution)
+        return known[2]
+
+    def forget_before(self, api: str, day: int) -> None:
+        """Drop what is older."""
+        for old in [each for each in self._known if each[0] == api and each[1] < day]:
+            del self._known[old]
+
+
+def _sums(api: str, bucket: Bucket, attribution: Attribution) -> _Sums:
+    # Rows of one set of labels share one tuple of names: its identity is a cheap key, and lives as long as they do.
+    sums: dict[int, tuple[tuple[SeriesName | None, ...], RowValues]] = {}
+    for key, values in bucket.rows.items():
+        counters = attribution.counter_series(api, key)
+        known = sums.get(id(counters))
+        sums[id(counters)] = counters, values if known is None else add_each(known[1], values)
+    return tuple(sums.values())
+
+
+def event_gauges(  # noqa: PLR0913 - one more than five, and a memory that may be left out
+    endpoint: Endpoint,
+    account: Account,
+    attribution: Attribution,
+    book: CounterBook,
+    today: int,
+    *,
+    day_sums: DaySums | None = None,
 ) -> Gauges:
     """Return the gauges of one API.
 
@@ -37,63 +80,51 @@ def event_gauges(
         attribution: names the labels.
         book: knows which series are folded.
         today: the UTC midnight that `day="today"` means.
+        day_sums: remembers what did not change since the last call.
     """
     if endpoint.is_level:
         return _newest_level(endpoint, account, attribution)
-    periods = _PeriodGauges(attribution, book)
+    day_sums = day_sums or DaySums()
+
+    def sums_of(days: Iterable[int]) -> Iterator[_Sums]:
+        return (day_sums.of(endpoint.api, day, account.buckets[day], attribution) for day in days)
+
+    gauges: Gauges = {}
     for period, day in (("today", today), ("yesterday", today - SECONDS_PER_DAY)):
-        buckets = [account.buckets[day]] if day in account.buckets else []
-        if endpoint is COSTS:
-            periods.add_costs(buckets, "day", period)
-        else:
-            periods.add_usage(endpoint, buckets, period)
+        _add_period(gauges, endpoint, sums_of({day} & account.buckets.keys()), book, label="day", period=period)
     if endpoint is COSTS:
         for period, month in (("current", month_of(today)), ("previous", previous_month_of(today))):
-            buckets = [bucket for day, bucket in account.buckets.items() if month_of(day) == month]
-            periods.add_costs(buckets, "month", period)
-    return periods.gauges
+            days = [day for day in account.buckets if month_of(day) == month]
+            _add_period(gauges, endpoint, sums_of(days), book, label="month", period=period)
+    day_sums.forget_before(endpoint.api, min(account.buckets, default=0))
+    return gauges
 
 
-class _PeriodGauges:
-    """Adds rows up to gauges that tell two periods apart."""
+def _add_period(  # noqa: PLR0913 - what, of which rows, and which period it is
+    gauges: Gauges, endpoint: Endpoint, days: Iterable[_Sums], book: CounterBook, *, label: str, period: str
+) -> None:
+    sums: dict[tuple[int, SeriesName], Amount] = {}
+    for day in days:
+        for counters, values in day:
+            for place, (counter, value) in enumerate(zip(counters, values, strict=True)):
+                if value and counter is not None:
+                    sums[place, counter] = add(sums.get((place, counter), 0), value)
+    for (place, counter), value in sums.items():
+        family = _gauge_of(endpoint, place, counter, label)
+        if family is None:
+            continue
+        labels = book.exposed_name(counter).labels
+        series = gauges.setdefault(family, {})
+        for each in _PERIODS[label]:
+            name = SeriesName(family.name, (*labels, (label, each)))
+            series[name] = add(series.get(name, 0), value if each == period else 0)
 
-    def __init__(self, attribution: Attribution, book: CounterBook) -> None:
-        self.gauges: Gauges = {}
-        self._attribution = attribution
-        self._book = book
 
-    def add_usage(self, endpoint: Endpoint, buckets: Iterable[Bucket], period: str) -> None:
-        families = [counted.day_gauge for counted in COUNTED[endpoint.api]]
-        sums: dict[tuple[Family, SeriesName], Amount] = {}
-        for bucket in buckets:
-            for key, values in bucket.rows.items():
-                counters = self._attribution.counter_series(endpoint.api, key)
-                for family, counter, value in zip(families, counters, values, strict=True):
-                    if value and family is not None and counter is not None:
-                        sums[family, counter] = add(sums.get((family, counter), 0), value)
-        self._add(sums, "day", period)
-
-    def add_costs(self, buckets: Iterable[Bucket], label: str, period: str) -> None:
-        sums: dict[tuple[Family, SeriesName], Amount] = {}
-        families: dict[str, Family] = {}
-        for bucket in buckets:
-            for key, (amount,) in bucket.rows.items():
-                currency = str(key[-1])
-                family = families.get(currency)
-                if family is None:
-                    family = families[currency] = cost_day(currency) if label == "day" else cost_month(currency)
-                (counter,) = self._attribution.counter_series(COSTS.api, key)
-                if counter is not None:
-                    sums[family, counter] = add(sums.get((family, counter), 0), amount)
-        self._add(sums, label, period)
-
-    def _add(self, sums: Mapping[tuple[Family, SeriesName], Amount], label: str, period: str) -> None:
-        for (family, counter), value in sums.items():
-            labels = self._book.exposed_name(counter).labels
-            series = self.gauges.setdefault(family, {})
-            for each in _PERIODS[label]:
-                name = SeriesName(family.name, (*labels, (label, each)))
-                series[name] = add(series.get(name, 0), value if each == period else 0)
+def _gauge_of(endpoint: Endpoint, place: int, counter: SeriesName, label: str) -> Family | None:
+    if endpoint is not COSTS:
+        return COUNTED[endpoint.api][place].day_gauge
+    currency = currency_of(counter.family)
+    return cost_day(currency) if label == "day" else cost_month(currency)
 
 
 def _newest_level(endpoint: Endpoint, account: Account, attribution: Attribution) -> Gauges:

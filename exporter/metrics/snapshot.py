@@ -29,8 +29,9 @@ from exporter.metrics.catalogue import (
     WORKFLOW_INFO,
     Family,
     cost_counter,
+    currency_of,
 )
-from exporter.metrics.event_gauges import Gauges, event_gauges
+from exporter.metrics.event_gauges import DaySums, Gauges, event_gauges
 from exporter.metrics.info_gauges import line_item_info, project_info, workflow_info
 from exporter.metrics.limit_gauges import reading_gauges
 from exporter.metrics.price_gauges import price_gauges
@@ -109,6 +110,7 @@ class SnapshotBuilder:
     def __init__(self) -> None:
         self._names: dict[SeriesName, str] = {}
         self._gauges: dict[str, tuple[tuple[Account, Attribution, int, tuple[int, int]], Gauges]] = {}
+        self._day_sums = DaySums()
         self._money = _MoneyBuilder()
 
     def build(
@@ -156,8 +158,7 @@ class SnapshotBuilder:
         families = {family.name: family for family in (*USAGE_COUNTERS, COST)}
         for name in book.series_per_family():
             if name not in families:
-                currency = name.removeprefix("openai_cost_").removesuffix("_total")
-                families[name] = cost_counter(currency)
+                families[name] = cost_counter(currency_of(name))
         lines: dict[str, list[tuple[str, str]]] = {name: [] for name in families}
         for series, counter in book.counters.items():
             text = self._names.get(series)
@@ -173,7 +174,10 @@ class SnapshotBuilder:
             basis = (account, attribution, today, (len(ledger.book.counters), ledger.book.limit))
             known = self._gauges.get(api)
             if known is None or any(new is not old and new != old for new, old in zip(basis, known[0], strict=True)):
-                known = basis, event_gauges(ENDPOINTS[api], account, attribution, ledger.book, today)
+                known = (
+                    basis,
+                    event_gauges(ENDPOINTS[api], account, attribution, ledger.book, today, day_sums=self._day_sums),
+                )
                 self._gauges[api] = known
             for family, samples in known[1].items():
                 texts.setdefault(family, []).append(render_samples(samples))
