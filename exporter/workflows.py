@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from string import ascii_lowercase, ascii_uppercase
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from exporter.configuration.sections import UNMAPPED, WorkflowRule
+from exporter.pricing.models import family
 
 NO_PROJECT: Final = "(none)"
 """The name of the project of what has no project."""
@@ -17,7 +19,8 @@ NO_PROJECT: Final = "(none)"
 _REMEMBERED_TRAITS: Final = 100_000
 _REMEMBERED_DECISIONS: Final = 10_000
 
-_DATE: Final = re.compile(r"-[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+ID_BEGINNINGS: Final = MappingProxyType({"project": "proj_", "api_key": "key_", "user": "user-"})
+"""What ids begin with, by the condition that looks at them and at their names."""
 
 
 class Traits(NamedTuple):
@@ -54,6 +57,18 @@ _POSITIONS: Final = {
 }
 
 
+class Standing(NamedTuple):
+    """How the rules' conditions of one kind look at a row: sets of rules, as the bits of an integer.
+
+    Attributes:
+        surely: the rules whose condition is met, and those that have none of this kind.
+        possibly: the same, and those whose condition cannot be told.
+    """
+
+    surely: int
+    possibly: int
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Whose work a row is, and why.
@@ -73,7 +88,8 @@ class Workflows:
     """The rules, made ready to decide many rows under one directory.
 
     A condition holds, does not hold, or cannot be told: of a trait that is None, and of an id that does not match while
-    its name is unknown. A row belongs to the first rule whose conditions all hold, unless a rule for another workflow
+    its name is unknown. A pattern about ids looks at no name, so that it says the same whether names are known or not.
+    A row belongs to the first rule whose conditions all hold, unless a rule for another workflow
     before it might take it.
 
     Attributes:
@@ -94,6 +110,7 @@ class Workflows:
         self._every = (1 << len(rules)) - 1
         self._looks = tuple(
             (
+                condition,
                 _POSITIONS[condition],
                 lru_cache(_REMEMBERED_TRAITS)(_Condition(condition, rules_by_pattern, self._every, names).rules),
             )
@@ -104,15 +121,19 @@ class Workflows:
     def decide(self, traits: Traits) -> Decision:
         """Return whose work a row is, and which rules said so."""
         sure = possible = self._every
-        for position, rules in self._looks:
-            surely_met, possibly_met = rules(traits[position])
-            sure &= surely_met
-            possible &= possibly_met
+        for _, position, rules in self._looks:
+            surely, possibly = rules(traits[position])
+            sure &= surely
+            possible &= possibly
         return self._decision(sure, possible)
 
     def workflow(self, traits: Traits) -> str:
         """Return whose work a row is."""
         return self.decide(traits).workflow
+
+    def standings(self, traits: Traits) -> dict[str, Standing]:
+        """Return how each of `conditions` looks at a row: what a decision is made of."""
+        return {condition: rules(traits[position]) for condition, position, rules in self._looks}
 
     def _decided(self, sure: int, possible: int) -> Decision:
         """Decide between the rules that surely take a row and those that possibly do, the sure ones among them."""
@@ -136,32 +157,38 @@ class _Condition:
         self._patterns = _Patterns(rules_by_pattern)
         self._every = every
         self._indifferent = every
-        for rules in rules_by_pattern.values():
+        self._about_ids = 0
+        for pattern, rules in rules_by_pattern.items():
             self._indifferent &= ~rules
+            if is_about_ids(condition, pattern):
+                self._about_ids |= rules
         self._names = names.get(condition, {}) if condition in {"project", "api_key", "user"} else None
 
-    def rules(self, trait: str | None) -> tuple[int, int]:
+    def rules(self, trait: str | None) -> Standing:
         """Return the rules whose condition is surely met, and those whose condition is possibly met."""
         if trait is None:
-            return self._indifferent, self._every
+            return Standing(self._indifferent, self._every)
         sure = self._indifferent | self._patterns.matching(trait)
         other_name = self._other_name(trait)
         if other_name is None:
-            return sure, self._every
+            return Standing(sure, sure | self._every & ~self._about_ids)
         if other_name != trait:
-            sure |= self._patterns.matching(other_name)
-        return sure, sure
+            sure |= self._patterns.matching(other_name) & ~self._about_ids
+        return Standing(sure, sure)
 
     def _other_name(self, trait: str) -> str | None:
         """Return what else a trait is called: itself if it has one name, None if its name is unknown."""
         if self._names is not None:
             return NO_PROJECT if self._condition == "project" and not trait else self._names.get(trait)
-        return undated(trait) if self._condition == "model" else trait
+        return family(trait) if self._condition == "model" else trait
 
 
-def undated(model: str) -> str:
-    """Return a model's name without a trailing date: usage and the bill spell the same model with and without."""
-    return _DATE.sub("", model)
+def is_about_ids(condition: str, pattern: str) -> bool:
+    """Return whether a pattern is about ids alone: whether each of its alternatives begins literally as ids do."""
+    beginning = ID_BEGINNINGS.get(condition)
+    return beginning is not None and all(
+        branch.beginning.startswith(beginning) for branch in _readable(pattern).branches
+    )
 
 
 def _indexes(rules: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from exporter.configuration.sections import UNMAPPED, WorkflowMatch, WorkflowRule
-from exporter.workflows import Decision, Traits, Workflows, undated
+from exporter.workflows import Decision, Traits, Workflows, is_about_ids
 
 NAMES: Mapping[str, Mapping[str, str]] = {
     "project": {"proj_a": "support-eu", "proj_b": "core"},
@@ -60,11 +60,14 @@ def test_a_pattern_is_anchored_at_both_ends(pattern: str) -> None:
     assert takes(ROW._replace(line_item=pattern), line_item=re.escape(pattern))
 
 
-def test_only_a_whole_date_at_the_end_is_no_part_of_a_models_name() -> None:
-    assert undated("gpt-image-2-2026-04-21") == "gpt-image-2"
-    assert undated("gpt-4-0613") == "gpt-4-0613"
-    assert undated("o1-2024-12-17-preview") == "o1-2024-12-17-preview"
-    assert undated("") == ""
+def test_a_fine_tuned_model_is_one_in_usage_and_on_the_bill() -> None:
+    usage = ROW._replace(model="ft:gpt-4o-2024-08-06:acme::b4x7q2")
+    bill = ROW._replace(model="ft-gpt-4o-2024-08-06")
+
+    assert takes(usage, model="ft-gpt-4o")
+    assert takes(bill, model="ft-gpt-4o")
+    assert takes(usage, model="ft:gpt-4o-.*:acme::.*")
+    assert not takes(usage, model="gpt-4o.*")
 
 
 def test_all_conditions_of_a_rule_must_hold() -> None:
@@ -173,6 +176,63 @@ def test_an_id_whose_name_is_not_known_is_taken_by_its_id_alone_and_else_in_doub
     assert Workflows([rule("it", **{condition: "search"})], {}).decide(row) == Decision(UNMAPPED, None, (0,))
 
 
+ABOUT_IDS = [("project", "proj_", "proj_b"), ("api_key", "key_", "key_a"), ("user", "user-", "user-a")]
+
+
+@pytest.mark.parametrize(("condition", "beginning", "identifier"), ABOUT_IDS)
+@pytest.mark.parametrize("pattern", ["{}x", "{}x.*", "{}[xyz]", "^{}x|{}y", "{}x?", "(?s){}x"])
+def test_a_pattern_that_begins_as_ids_do_is_about_ids_whatever_the_name(
+    condition: str, beginning: str, identifier: str, pattern: str
+) -> None:
+    written = pattern.format(beginning, beginning)
+    rules = [rule("it", **{condition: written}), rule("rest")]
+    named_alike = {condition: {identifier: f"{beginning}x"}}
+
+    assert is_about_ids(condition, written)
+    for names in ({}, NAMES, named_alike):
+        assert Workflows(rules, names).decide(ROW) == Decision("rest", 1, ())
+    taken = ROW._replace(**{f"{condition}_id": f"{beginning}x"})
+    assert Workflows(rules, {}).decide(taken) == Decision("it", 0, ())
+
+
+@pytest.mark.parametrize(("condition", "beginning"), [each[:2] for each in ABOUT_IDS])
+@pytest.mark.parametrize("pattern", ["{}x|core", "[{}]x", "(?:{}x)", "a?{}x", ".*", "|{}x"])
+def test_a_pattern_that_may_begin_otherwise_is_about_names_too(condition: str, beginning: str, pattern: str) -> None:
+    written = pattern.format(beginning)
+    unknown = ROW._replace(**{f"{condition}_id": "x"})
+
+    assert not is_about_ids(condition, written)
+    assert Workflows([rule("it", **{condition: written + "!"})], {}).decide(unknown).undecided == (0,)
+
+
+def test_the_beginning_of_one_kind_of_id_says_nothing_about_another() -> None:
+    assert not is_about_ids("api_key", "user-frontend")
+    assert not is_about_ids("model", "key_.*")
+    named = {"api_key": {"key_a": "user-frontend"}}
+    assert Workflows([rule("it", api_key="user-.*")], named).workflow(ROW) == "it"
+
+
+def test_a_missing_key_may_be_one_that_a_pattern_about_ids_means() -> None:
+    assert decide([rule("it", api_key="key_b")], ROW._replace(api_key_id=None)) == Decision(UNMAPPED, None, (0,))
+
+
+def test_a_configuration_written_with_ids_maps_all_while_no_name_can_be_read() -> None:
+    rules = [rule("support", project="proj_a"), rule("search", project="proj_b", api_key="key_a"), rule("rest")]
+
+    assert Workflows(rules, {}).decide(ROW) == Decision("search", 1, ())
+    assert Workflows(rules, {}).decide(ROW._replace(api_key_id="key_b")) == Decision("rest", 2, ())
+
+
+def test_standings_are_what_a_decision_is_made_of() -> None:
+    workflows = Workflows([*SHARED, rule("rest")], NAMES)
+
+    assert workflows.standings(ROW) == {"project": (0b111, 0b111), "api_key": (0b101, 0b101)}
+    assert workflows.standings(ROW._replace(api_key_id=None, project_id="proj_a")) == {
+        "project": (0b100, 0b100),
+        "api_key": (0b100, 0b111),
+    }
+
+
 def test_the_conditions_are_those_that_any_rule_has() -> None:
     assert Workflows([*SHARED, rule("flex", service_tier="flex"), rule("rest")], NAMES).conditions == {
         "project",
@@ -248,6 +308,10 @@ def test_a_pattern_takes_what_fullmatch_takes(patterns: list[str], texts: list[s
         assert [index for index, one in enumerate(alone) if one.workflow(row) == "it"] == matching
 
 
+PATTERNS_ABOUT_IDS = {"project": ["proj_1", "proj_.*"], "api_key": ["key_1", "key_.*"], "user": ["user-1", "user-.*"]}
+"""All that the tests below know of; of another condition each is like any pattern."""
+
+
 def is_met(condition: str, pattern: str, row: Traits, names: Mapping[str, Mapping[str, str]]) -> bool | None:
     """Say whether a condition holds; None if it cannot be told."""
     trait = {
@@ -260,12 +324,13 @@ def is_met(condition: str, pattern: str, row: Traits, names: Mapping[str, Mappin
     }[condition]
     if trait is None:
         return None
-    if re.fullmatch(pattern, trait):
-        return True
+    if re.fullmatch(pattern, trait) or pattern in PATTERNS_ABOUT_IDS.get(condition, ()):
+        return re.fullmatch(pattern, trait) is not None
     if condition == "project" and trait == "":
         return re.fullmatch(pattern, "(none)") is not None
     if condition == "model":
-        return re.fullmatch(pattern, re.sub(r"-\d\d\d\d-\d\d-\d\d$", "", trait)) is not None
+        bare = re.sub(r"^ft:([^:]*).*", r"ft-\1", trait)
+        return re.fullmatch(pattern, re.sub(r"(?<=.)-\d\d\d\d-\d\d-\d\d$", "", bare)) is not None
     if condition in ("project", "api_key", "user"):
         name = names[condition].get(trait)
         return None if name is None else re.fullmatch(pattern, name) is not None
@@ -288,10 +353,15 @@ def decided_naively(rules: Sequence[WorkflowRule], names: Mapping[str, Mapping[s
 
 
 RULE_PATTERNS = VALID_PATTERNS | st.sampled_from(
-    ["a", "b", "ab", "a.*", ".*b", "", "a|b", ".+", r"\(none\)", "x-1", "(?i)A.*", "p1|p2", "a-2026-01-02", "x|a"]
+    [
+        *("a", "b", "ab", "a.*", ".*b", "", "a|b", ".+", r"\(none\)", "x-1", "(?i)A.*", "p1|p2", "a-2026-01-02", "x|a"),
+        *("ft-a", "ft-.*", "a|proj_1", "(?:key_1)", *(each for some in PATTERNS_ABOUT_IDS.values() for each in some)),
+    ]
 )
-IDS = st.sampled_from(["p1", "p2", "p3", "a"])
-SHORT = st.sampled_from(["a", "b", "ab", "A", "x-1", "", "a-2026-01-02", "x-1-2026-12-31"])
+IDS = st.sampled_from(["p1", "p2", "p3", "a", "proj_1", "key_1", "user-1", "proj_2"])
+SHORT = st.sampled_from(
+    ["a", "b", "ab", "A", "x-1", "", "a-2026-01-02", "x-1-2026-12-31", "ft:a-2026-01-02:me", "proj_1", "user-1"]
+)
 RULES = st.lists(
     st.builds(
         lambda workflow, conditions: rule(workflow, **conditions),
