@@ -107,7 +107,7 @@ class Store:
             ) from error
         except sqlite3.DatabaseError as error:
             os.close(lock)
-            raise _unusable(path, error) from error
+            raise unusable_state(path, error) from error
         except BaseException:
             os.close(lock)
             raise
@@ -159,11 +159,7 @@ class Store:
 
     def load(self) -> StoredState:
         """Read everything."""
-        path = self._directory / STATE_FILE
-        try:
-            return _load(self._connection)
-        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, AttributeError, InvalidOperation) as error:
-            raise _unusable(path, error) from error
+        return load_state(self._connection, self._directory / STATE_FILE)
 
     def save_settlement(
         self, settlement: Settlement, totals: Mapping[SeriesName, Amount], held_before: Mapping[RowKey, RowValues]
@@ -302,7 +298,7 @@ def _take_lock(directory: Path) -> int:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    is_new = _is_new(connection, path)
+    is_new = is_new_state(connection, path)
     # Only now, because it writes to the file. WAL with full synchronisation: a commit is on the disk when it returns,
     # whatever happens to the process.
     connection.execute("PRAGMA journal_mode = WAL")
@@ -319,8 +315,13 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.executescript(f"BEGIN; {missing} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
-def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether the file is empty; raises where it is not, and cannot be used. Writes nothing."""
+def is_new_state(connection: sqlite3.Connection, path: Path) -> bool:
+    """Return whether the file is empty. Writes nothing.
+
+    Raises:
+        StateError: it is not ours, or newer than this program.
+        sqlite3.DatabaseError: it is damaged, or cannot be read.
+    """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     application = int(connection.execute("PRAGMA application_id").fetchone()[0])
     tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
@@ -339,7 +340,20 @@ def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
     return False
 
 
+def load_state(connection: sqlite3.Connection, path: Path) -> StoredState:
+    """Read everything from the file at `path`, of this or an older version.
+
+    Raises:
+        StateError: it holds what no state holds.
+    """
+    try:
+        return _load(connection)
+    except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, AttributeError, InvalidOperation) as error:
+        raise unusable_state(path, error) from error
+
+
 def _load(connection: sqlite3.Connection) -> StoredState:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     buckets: dict[str, dict[int, Bucket]] = {api: {} for api in ENDPOINTS}
     rows: dict[tuple[str, int], dict[RowKey, RowValues]] = {}
     for api, day, key, amounts in connection.execute("SELECT api, day, key, amounts FROM row"):
@@ -351,9 +365,11 @@ def _load(connection: sqlite3.Connection) -> StoredState:
     for api, key, amounts in connection.execute("SELECT api, key, amounts FROM held"):
         held[api][_decode_key(ENDPOINTS[api], key)] = _decode_values(ENDPOINTS[api], amounts)
     quantities: dict[str, dict[int, dict[BilledItem, Billed]]] = {api: {} for api in ENDPOINTS}
-    for api, day, line_item, unit, usd, quantity in connection.execute(
-        "SELECT api, day, line_item, unit, usd, quantity FROM billed"
-    ):
+    # A reader that may not write cannot add what an older version lacks.
+    billed_rows = (
+        connection.execute("SELECT api, day, line_item, unit, usd, quantity FROM billed") if "billed" in tables else ()
+    )
+    for api, day, line_item, unit, usd, quantity in billed_rows:
         billed = Billed(_decode_amount(usd), _decode_amount(quantity))
         quantities[api].setdefault(day, {})[BilledItem(line_item, unit)] = billed
     accounts = {
@@ -412,7 +428,8 @@ def _decode_amount(text: str) -> Amount:
     return amount
 
 
-def _unusable(path: Path, error: Exception) -> StateError:
+def unusable_state(path: Path, error: Exception) -> StateError:
+    """Say that the file at `path` is damaged, and what to do."""
     return StateError(
         f"the state file {path} cannot be read ({error}). Nothing was changed. Restore it from a backup, or move it "
         "away and start again: counters then begin at zero, from what the API holds at that moment."

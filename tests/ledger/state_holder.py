@@ -12,6 +12,7 @@ from pathlib import Path
 from exporter.ledger.account import Rows
 from exporter.ledger.counters import SeriesName
 from exporter.ledger.ledger import Ledger
+from exporter.ledger.read_only import read_state
 from exporter.ledger.store import StateError, Store
 from exporter.openai_api.answer import Answer, RowKey
 from tests.ledger.examples import EMBEDDINGS, answer, day, embedding, embeddings_series
@@ -65,6 +66,16 @@ def commit_for_ever(folder: Path) -> None:
             say(number)
 
 
+def commit_when_asked(folder: Path) -> None:
+    """Commit once for each line that is read."""
+    with Store.open(folder) as store:
+        ledger = Ledger(store, 10_000)
+        for _ in sys.stdin:
+            number = next_poll(ledger)
+            apply(ledger, number)
+            say(number)
+
+
 def commit_on_a_disk_that_fills(folder: Path) -> None:
     """Commit until files may not grow any more, tell how far it came, then go on when they may."""
     with Store.open(folder) as store:
@@ -99,6 +110,17 @@ def open_as_nobody(folder: Path) -> None:
     open_state(folder)
 
 
+def read_as_nobody(folder: Path) -> None:
+    if os.getuid() == 0:
+        os.setuid(NOBODY)
+    try:
+        read_state(folder)
+    except StateError as error:
+        say(error)
+    else:
+        say("read")
+
+
 def open_state(folder: Path) -> None:
     try:
         Store.open(folder).close()
@@ -111,9 +133,11 @@ def open_state(folder: Path) -> None:
 WHAT = {
     "hold": hold,
     "commit-for-ever": commit_for_ever,
+    "commit-when-asked": commit_when_asked,
     "commit-on-a-disk-that-fills": commit_on_a_disk_that_fills,
     "open-on-a-full-disk": open_on_a_full_disk,
     "open-as-nobody": open_as_nobody,
+    "read-as-nobody": read_as_nobody,
 }
 
 if __name__ == "__main__":
