@@ -1,4 +1,5 @@
 from exporter.attribution import Attribution
+from exporter.configuration.sections import WorkflowMatch, WorkflowRule
 from exporter.ledger.counters import SeriesName
 from exporter.ledger.store import DirectoryEntry
 from exporter.metrics.catalogue import COST, USAGE_IMAGES, USAGE_REQUESTS, USAGE_TOKENS
@@ -160,8 +161,15 @@ def test_an_opt_in_label_an_endpoint_does_not_know_is_left_out() -> None:
     assert "api_key_id" not in labels(sessions)
 
 
-def test_the_api_is_asked_for_what_the_labels_need_in_its_own_order() -> None:
-    assert PLAIN.grouping(COMPLETIONS) == ("project_id", "model")
+def test_the_api_is_asked_for_what_labels_rules_and_prices_need_in_its_own_order() -> None:
+    # Prices differ by tier.
+    assert PLAIN.grouping(COMPLETIONS) == ("project_id", "model", "service_tier")
+    assert PLAIN.grouping(ENDPOINTS["usage/embeddings"]) == ("project_id", "model")
+    by_key_and_user = WorkflowMatch(api_key="ci.*", user="ada", line_item=".*")
+    ruled = Attribution({}, rules=(WorkflowRule(workflow="ci", match=by_key_and_user),))
+    assert ruled.grouping(COMPLETIONS) == ("project_id", "user_id", "api_key_id", "model", "service_tier")
+    assert ruled.grouping(COSTS) == ("project_id", "user_id", "line_item", "api_key_id")
+    assert ruled.grouping(ENDPOINTS["usage/code_interpreter_sessions"]) == ("project_id",)
     assert DETAILED.grouping(COMPLETIONS) == ("project_id", "api_key_id", "model", "batch", "service_tier")
     assert PLAIN.grouping(COSTS) == ("project_id", "line_item")
     assert DETAILED.grouping(COSTS) == ("project_id", "line_item", "api_key_id")

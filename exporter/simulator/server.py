@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 from pydantic import ValidationError
 
 from exporter.days import SECONDS_PER_DAY, day_of
+from exporter.openai_api.endpoints import ENDPOINTS
 from exporter.simulator.answers import Pages
 from exporter.simulator.api import JSON, Api
 from exporter.simulator.billing import Billing
@@ -66,10 +67,12 @@ class Simulator:
         """Replace what goes wrong."""
         self._dice.set(faults)
 
-    def truth(self, start: int, end: int, *, as_of: float | None = None) -> dict[str, Rows]:
+    def truth(
+        self, start: int, end: int, *, as_of: float | None = None, apis: Collection[str] = tuple(ENDPOINTS)
+    ) -> dict[str, Rows]:
         """The true totals of the days in [start, end) as known at `as_of`, by default now."""
         now = self._clock() if as_of is None else as_of
-        return true_totals(self._traffic, self._billing, start=start, end=end, as_of=now)
+        return true_totals(self._traffic, self._billing, start=start, end=end, as_of=now, apis=apis)
 
     def trace_page(self) -> bytes:
         """The page of AITracer's counters."""

@@ -1,11 +1,12 @@
 """The true totals, added up straight from what happened: no paging, no grouping, no running state."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from decimal import Decimal, localcontext
 from typing import Any
 
 from exporter.days import SECONDS_PER_DAY, day_of
-from exporter.openai_api.endpoints import COSTS, USAGE_ENDPOINTS, Endpoint
+from exporter.openai_api.endpoints import COSTS, ENDPOINTS, Endpoint
 from exporter.simulator.billing import CURRENCY, EXACT, Billing
 from exporter.simulator.measures import COUNTED, openai_fields
 from exporter.simulator.traffic import Dimensions, Traffic
@@ -13,16 +14,25 @@ from exporter.simulator.traffic import Dimensions, Traffic
 Rows = list[dict[str, Any]]
 
 
-def true_totals(traffic: Traffic, billing: Billing, *, start: int, end: int, as_of: float) -> dict[str, Rows]:
+def true_totals(  # noqa: PLR0913 - all by name
+    traffic: Traffic,
+    billing: Billing,
+    *,
+    start: int,
+    end: int,
+    as_of: float,
+    apis: Collection[str] = tuple(ENDPOINTS),
+) -> dict[str, Rows]:
     """By api, one row per day and full-grain key with everything that was known at `as_of`, for days in [start, end).
 
     Counts are int, `amount` is a Decimal. Rows of nothing but zeros are left out.
     """
-    truth: dict[str, Rows] = {endpoint.api: [] for endpoint in (*USAGE_ENDPOINTS, COSTS)}
+    truth: dict[str, Rows] = {api: [] for api in apis}
     for day in range(day_of(start), end, SECONDS_PER_DAY):
-        for endpoint in USAGE_ENDPOINTS:
-            truth[endpoint.api] += _usage_day(traffic, endpoint, day, as_of)
-        truth["costs"] += _costs_day(billing, day, as_of)
+        for api in apis:
+            endpoint = ENDPOINTS[api]
+            is_costs = endpoint is COSTS
+            truth[api] += _costs_day(billing, day, as_of) if is_costs else _usage_day(traffic, endpoint, day, as_of)
     return truth
 
 

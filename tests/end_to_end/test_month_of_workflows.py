@@ -1,0 +1,189 @@
+"""Whose money a month's bill is: however it is cut, the parts sum to the bill, and no part is a guess."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+import exporter.simulator
+from exporter.openai_api.endpoints import ENDPOINTS
+from exporter.simulator.clock import SettableClock
+from exporter.simulator.organization import Organization as SimulatedOrganization
+from exporter.simulator.server import running_simulator
+from tests.polling.living import Living, Organization
+
+HOUR, DAY = 3_600, 86_400
+FIRST = 1_790_812_800  # 2026-10-01 00:00 UTC
+BEGAN = FIRST - 2 * DAY
+NEXT_MONTH = FIRST + 31 * DAY
+NANO = Decimal("1e-9")
+
+# The mapping that the demonstration runs with; the intervals do not matter, for every poll here is asked for.
+BY_KEY = (Path(exporter.simulator.__path__[0]) / "exporter.yml").read_text(encoding="utf-8")
+BY_PROJECT = """
+workflows:
+  - {workflow: support, team: care, business_unit: retail, action_group: help, match: {project: "support-.*"}}
+  - {workflow: the rest, team: others, match: {project: ".+"}}
+"""
+BY_PROJECT_ALONE = "mapped by project alone"
+BY_KEY_TOO = "after a reload, told apart by key"
+RENAMED = "after a project was renamed"
+REFUSED = "while the grouping by key is refused"
+RESTARTED = "after a restart"
+REGAINED = "with the grouping by key regained"
+MONTH_END = "at the month's end"
+STAGES = (BY_PROJECT_ALONE, BY_KEY_TOO, RENAMED, REFUSED, RESTARTED, REGAINED, MONTH_END)
+
+# The two workflows of one project; its rows without a key are of either.
+SHARED = {"nightly-classification", "notebooks"}
+
+Shares = Mapping[str, Decimal]
+
+
+class Stage:
+    """What one moment of the month showed, and the truth of that moment."""
+
+    def __init__(self, living: Living, owner_by_key: Mapping[tuple[object, object], str]) -> None:
+        month = [
+            (labels, Decimal(repr(value)))
+            for labels, value in living.samples("openai_cost_month_usd")
+            if labels["month"] == "current"
+        ]
+        owners = {labels["workflow"]: labels for labels, _ in living.samples("openai_workflow_info")}
+        self.by_workflow = _by("workflow", month)
+        self.by_owner = {
+            label: _by(label, [(owners[labels["workflow"]], value) for labels, value in month])
+            for label in ("team", "business_unit", "action_group")
+        }
+        simulator = living.organization.simulator.simulator
+        now = living.clock()
+        rows = simulator.truth(FIRST - DAY * 32, NEXT_MONTH, as_of=now, apis=["costs"])["costs"]
+        this_month = [row for row in rows if int(row["bucket"]) >= FIRST]
+        self.bill = _total(this_month)
+        self.true_by_workflow = _by(
+            "workflow",
+            [
+                ({"workflow": owner_by_key.get((row["project_id"], row["api_key_id"]), "unmapped")}, row["amount"])
+                for row in this_month
+            ],
+        )
+        costs = [counter.value for name, counter in living.ledger.book.counters.items() if "cost" in name.family]
+        held = [value for values in living.ledger.accounts["costs"].held.values() for value in values]
+        self.counted = sum(map(Decimal, costs), Decimal(0)) - sum(map(Decimal, held), Decimal(0))
+        before = simulator.truth(FIRST - DAY * 32, NEXT_MONTH, as_of=BEGAN, apis=["costs"])["costs"]
+        self.grown = _total(rows) - _total(before)
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Stage]:
+    """A month of an exporter's life, told once for all tests."""
+    clock = SettableClock(BEGAN)
+    with running_simulator(clock=clock, renamed_at=FIRST + 8 * DAY) as simulator:
+        organization = Organization(clock, simulator)
+        living = Living(organization, tmp_path_factory.mktemp("month"), BY_PROJECT)
+        owner_by_key = _owners(simulator.simulator.organization)
+        seen: dict[str, Stage] = {}
+
+        def poll() -> None:
+            living.poller.advance()
+            for api in ("projects", "api_keys", "costs"):
+                living.poller.poll(api)
+
+        def note(stage: str) -> None:
+            seen[stage] = Stage(living, owner_by_key)
+
+        def live_until(moment: int, stage: str) -> None:
+            while clock() < moment:
+                clock.set(min(clock() + 12 * HOUR, moment))
+                poll()
+            note(stage)
+
+        try:
+            poll()
+            live_until(FIRST + 5 * DAY, BY_PROJECT_ALONE)
+            living.reload(BY_KEY)
+            poll()
+            note(BY_KEY_TOO)
+            live_until(FIRST + 11 * DAY, RENAMED)
+            organization.set_faults(refuse_groupings={"costs": ["api_key_id"]})
+            live_until(FIRST + 13 * DAY, REFUSED)
+            living.restart()
+            poll()
+            note(RESTARTED)
+            organization.set_faults()
+            live_until(FIRST + 17 * DAY, REGAINED)
+            live_until(NEXT_MONTH - HOUR, MONTH_END)
+        finally:
+            living.exporter.close()
+    return seen
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_month_by_workflow_team_business_unit_and_action_group_sums_to_the_bill(
+    stages: Mapping[str, Stage], stage: str
+) -> None:
+    seen = stages[stage]
+    assert seen.bill > 1000
+    for shares in (seen.by_workflow, *seen.by_owner.values()):
+        assert len(shares) > 1
+        assert abs(sum(shares.values()) - seen.bill) <= NANO
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_was_counted_is_what_the_bill_grew_by_whatever_the_mapping(
+    stages: Mapping[str, Stage], stage: str
+) -> None:
+    assert abs(stages[stage].counted - stages[stage].grown) <= NANO
+
+
+@pytest.mark.parametrize("stage", [BY_KEY_TOO, RENAMED, REGAINED, MONTH_END])
+def test_each_workflow_of_the_month_has_exactly_its_money_and_what_has_no_key_stays_unmapped(
+    stages: Mapping[str, Stage], stage: str
+) -> None:
+    seen = stages[stage]
+    assert seen.by_workflow.keys() == seen.true_by_workflow.keys()
+    assert len(seen.by_workflow) > 12
+    for workflow, true in seen.true_by_workflow.items():
+        assert abs(seen.by_workflow[workflow] - true) <= NANO, workflow
+
+
+@pytest.mark.parametrize("stage", [REFUSED, RESTARTED])
+def test_what_a_refused_grouping_hides_is_unmapped_and_goes_to_no_other_workflow(
+    stages: Mapping[str, Stage], stage: str
+) -> None:
+    seen = stages[stage]
+    for workflow, true in seen.true_by_workflow.items():
+        if workflow not in {*SHARED, "unmapped"}:
+            assert abs(seen.by_workflow[workflow] - true) <= NANO, workflow
+    for workflow in SHARED:
+        assert seen.by_workflow[workflow] < seen.true_by_workflow[workflow] - 1
+    assert seen.by_workflow["unmapped"] > seen.true_by_workflow["unmapped"] + 1
+
+
+def _owners(organization: SimulatedOrganization) -> dict[tuple[object, object], str]:
+    """Return the workflow of each key, and of each project's rows without one where the project has just one."""
+    owner_by_key: dict[tuple[object, object], str] = {}
+    owners_by_project: dict[object, set[str]] = defaultdict(set)
+    for stream in organization.streams:
+        names = ENDPOINTS[stream.api].dimensions
+        key = stream.dimensions[names.index("api_key_id")] if "api_key_id" in names else None
+        owners_by_project[stream.project_id].add(stream.workflow.workflow)
+        if key is not None or stream.project_id is None:
+            owner_by_key[stream.project_id, key] = stream.workflow.workflow
+    return owner_by_key | {
+        (project, None): next(iter(owners)) if len(owners) == 1 else "unmapped"
+        for project, owners in owners_by_project.items()
+    }
+
+
+def _by(label: str, samples: Iterable[tuple[Mapping[str, str], Decimal]]) -> dict[str, Decimal]:
+    shares: dict[str, Decimal] = defaultdict(Decimal)
+    for labels, value in samples:
+        shares[labels[label]] += value
+    return dict(shares)
+
+
+def _total(rows: Iterable[Mapping[str, Decimal]]) -> Decimal:
+    return sum((row["amount"] for row in rows), Decimal(0))
