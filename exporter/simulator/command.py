@@ -12,11 +12,8 @@ from exporter.credentials import BASE_URL_VARIABLE, KEY_VARIABLE
 from exporter.service import Options, Service
 from exporter.simulator.server import running_simulator
 
-# A person watches: everything moves quicker than a real bill needs.
-_DEMO_CONFIGURATION: Final = """\
-polling: {usage_interval: 5s, costs_interval: 15s, directory_interval: 1m}
-scrape_interval: 5s
-"""
+EXAMPLE_CONFIGURATION: Final = Path(__file__).parent / "exporter.yml"
+"""A mapping of the simulated organization, with budgets."""
 
 
 def simulate(*, host: str, port: int, seed: str) -> int:
@@ -39,10 +36,8 @@ def demo(*, host: str, port: int, seed: str) -> int:
         running_simulator(seed=seed, clock=time.time, host="127.0.0.1", port=0) as running,
         tempfile.TemporaryDirectory(prefix="openai-usage-exporter-demo-") as folder,
     ):
-        configuration = Path(folder) / "exporter.yml"
-        configuration.write_text(_DEMO_CONFIGURATION, encoding="utf-8")
         environment = {KEY_VARIABLE: running.admin_key, BASE_URL_VARIABLE: running.base_url}
-        service = Service(Options(configuration, Path(folder) / "state", host, port, environment=environment))
+        service = Service(Options(EXAMPLE_CONFIGURATION, Path(folder) / "state", host, port, environment=environment))
 
         def invite(host: str, port: int) -> None:
             sys.stdout.write(

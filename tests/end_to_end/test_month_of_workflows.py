@@ -3,14 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
-import exporter.simulator
 from exporter.openai_api.endpoints import ENDPOINTS
 from exporter.simulator.clock import SettableClock
+from exporter.simulator.command import EXAMPLE_CONFIGURATION
 from exporter.simulator.organization import Organization as SimulatedOrganization
+from exporter.simulator.price_list import DISCOUNT
 from exporter.simulator.server import running_simulator
 from tests.polling.living import Living, Organization
 
@@ -21,7 +21,7 @@ NEXT_MONTH = FIRST + 31 * DAY
 NANO = Decimal("1e-9")
 
 # The mapping that the demonstration runs with; the intervals do not matter, for every poll here is asked for.
-BY_KEY = (Path(exporter.simulator.__path__[0]) / "exporter.yml").read_text(encoding="utf-8")
+BY_KEY = EXAMPLE_CONFIGURATION.read_text(encoding="utf-8")
 BY_PROJECT = """
 workflows:
   - {workflow: support, team: care, business_unit: retail, action_group: help, match: {project: "support-.*"}}
@@ -71,6 +71,22 @@ class Stage:
         )
         costs = [counter.value for name, counter in living.ledger.book.counters.items() if "cost" in name.family]
         held = [value for values in living.ledger.accounts["costs"].held.values() for value in values]
+        self.prices = {
+            (labels["model"], labels["token_type"], labels["modality"], labels["service_tier"]): (
+                labels["source"],
+                value,
+            )
+            for labels, value in living.samples("openai_effective_price_usd_per_token")
+        }
+        self.unpriced = living.samples("openai_exporter_unpriced_tokens")
+        self.budgets = {
+            labels["budget"]: (labels["scope"], Decimal(repr(value)))
+            for labels, value in living.samples("openai_budget_spend_usd")
+        }
+        self.estimated = {
+            labels["budget"]: Decimal(repr(value))
+            for labels, value in living.samples("openai_budget_estimated_spend_usd")
+        }
         self.counted = sum(map(Decimal, costs), Decimal(0)) - sum(map(Decimal, held), Decimal(0))
         before = simulator.truth(FIRST - DAY * 32, NEXT_MONTH, as_of=BEGAN, apis=["costs"])["costs"]
         self.grown = _total(rows) - _total(before)
@@ -114,6 +130,8 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Stage]:
             note(RESTARTED)
             organization.set_faults()
             live_until(FIRST + 17 * DAY, REGAINED)
+            live_until(NEXT_MONTH - 2 * HOUR, "two hours before it ends")
+            living.poll_all()
             live_until(NEXT_MONTH - HOUR, MONTH_END)
         finally:
             living.exporter.close()
@@ -160,6 +178,59 @@ def test_what_a_refused_grouping_hides_is_unmapped_and_goes_to_no_other_workflow
     for workflow in SHARED:
         assert seen.by_workflow[workflow] < seen.true_by_workflow[workflow] - 1
     assert seen.by_workflow["unmapped"] > seen.true_by_workflow["unmapped"] + 1
+
+
+@pytest.mark.parametrize(
+    ("model", "token_type", "modality", "per_million"),
+    [
+        ("gpt-5.4-2026-03-05", "input", "text", "1.25"),
+        ("gpt-5.4-2026-03-05", "input_cached", "text", "0.125"),
+        ("gpt-4o-mini-2024-07-18", "output", "unspecified", "0.6"),
+        ("gpt-realtime-2025-08-28", "input", "audio", "32"),
+        ("gpt-realtime-2025-08-28", "output", "audio", "64"),
+        ("gpt-realtime-2025-08-28", "input", "text", "4"),
+        # Usage and the bill spell these three differently.
+        ("gpt-image-1-2025-04-23", "output", "image", "40"),
+        ("gpt-image-2", "input", "image", "8"),
+        ("ft:gpt-4o-2024-08-06:acme::b4x7q2", "input_cached", "text", "1.875"),
+        ("text-embedding-3-small", "input", "unspecified", "0.02"),
+    ],
+)
+def test_a_token_costs_what_the_organization_s_own_bill_says_discount_included(
+    stages: Mapping[str, Stage], model: str, token_type: str, modality: str, per_million: str
+) -> None:
+    source, price = stages[MONTH_END].prices[model, token_type, modality, ""]
+    contract = Decimal(per_million) * DISCOUNT / 1_000_000
+    assert source == "billed"
+    assert abs(Decimal(repr(price)) / contract - 1) < Decimal("1e-9")
+
+
+def test_every_model_with_tokens_has_a_price(stages: Mapping[str, Stage]) -> None:
+    assert stages[MONTH_END].unpriced == []
+
+
+def test_budgets_show_what_they_are_about_and_what_was_billed_this_month(stages: Mapping[str, Stage]) -> None:
+    seen = stages[MONTH_END]
+    scopes = {budget: scope for budget, (scope, _) in seen.budgets.items()}
+    billed = {budget: usd for budget, (_, usd) in seen.budgets.items()}
+    assert scopes == {
+        "everything": "organization",
+        "customer care": "team=customer-care",
+        "research": "workflow=research-agent",
+        "image models": "model=gpt-image-.*",
+    }
+    assert abs(billed["everything"] - seen.bill) <= NANO
+    assert abs(billed["customer care"] - seen.by_owner["team"]["customer-care"]) <= NANO
+    assert abs(billed["research"] - seen.by_workflow["research-agent"]) <= NANO
+    assert 0 < billed["image models"] < seen.bill
+
+
+def test_what_the_bill_does_not_hold_yet_is_estimated(stages: Mapping[str, Stage]) -> None:
+    seen = stages[MONTH_END]
+    # The bill of the day is hours behind. A day costs about a thirtieth of the month.
+    missing = seen.estimated["everything"] - seen.bill
+    assert seen.bill / 300 < missing < seen.bill / 15
+    assert seen.estimated["research"] > seen.by_workflow["research-agent"]
 
 
 def _owners(organization: SimulatedOrganization) -> dict[tuple[object, object], str]:
