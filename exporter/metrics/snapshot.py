@@ -194,8 +194,12 @@ class _MoneyBuilder:
     def gauges(self, ledger: Ledger, attribution: Attribution, today: int, surroundings: Surroundings) -> Gauges:
         book = self._newest_book(ledger.accounts[COSTS.api], today, surroundings)
         budgets = self._newest_budgets(attribution, surroundings)
+        prices = price_gauges(ledger.accounts, book, today)
+        if ledger.accounts[COSTS.api].covered_from is None:
+            # Before the bill was read nothing can be said to have no price.
+            del prices[UNPRICED_TOKENS]
         return {
-            **price_gauges(ledger.accounts, book, today),
+            **prices,
             **budget_gauges(surroundings.configuration.budgets, budgets.spend(ledger.accounts, book, today)),
         }
 
