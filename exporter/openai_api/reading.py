@@ -42,10 +42,11 @@ class Api(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """One read's query, which stays the same over all its pages."""
+    """One read's query, which stays the same over all its pages; days before `needed_from` may be left out of it."""
 
     endpoint: Endpoint
     start: int
+    needed_from: int
     end: int
     grouping: tuple[str, ...]
     limit: int
@@ -108,7 +109,9 @@ class WindowReader:
             if now < refused.until and (refused.before is None or start < refused.before)
         )
 
-    def read(self, endpoint: Endpoint, start: int, end: int, grouping: Collection[str]) -> Answer:
+    def read(
+        self, endpoint: Endpoint, start: int, end: int, grouping: Collection[str], *, needed_from: int | None = None
+    ) -> Answer:
         """Read every day from `start` up to `end`, by the dimensions of `grouping` that the API accepts.
 
         Args:
@@ -116,6 +119,8 @@ class WindowReader:
             start: a UTC midnight.
             end: a later UTC midnight; tomorrow's, to read all there is.
             grouping: dimensions of the endpoint.
+            needed_from: a UTC midnight; days before it are only worth reading at this very grouping, and are left out
+                where the API refuses it to them. None: all are needed, at a coarser grouping if it must be.
 
         Raises:
             OpenAIError: nothing was read.
@@ -129,6 +134,7 @@ class WindowReader:
         request = _Request(
             endpoint,
             start,
+            start if needed_from is None else needed_from,
             end,
             tuple(name for name in endpoint.dimensions if name in grouping and name not in refused),
             self._limits.get(endpoint.api, BUCKETS_PER_PAGE),
@@ -155,11 +161,7 @@ class WindowReader:
                 return replace(request, start=earliest)
             dropped = refused_dimensions(refusal, request.grouping, endpoint.always_grouped)
             if dropped:
-                first_start = first_start_of_grouping(refusal)
-                # A start that the refused window already keeps to explains nothing.
-                before = first_start if first_start is not None and request.start < first_start else None
-                self._remember(endpoint.api, dropped, before, error)
-                return replace(request, grouping=tuple(name for name in request.grouping if name not in dropped))
+                return self._request_after_refused_grouping(request, dropped, first_start_of_grouping(refusal), error)
             limit = smaller_limit(refusal, request.limit)
             if limit is not None:
                 self._limits[endpoint.api] = limit
@@ -168,11 +170,29 @@ class WindowReader:
             raise EndpointAbsent(endpoint.api, error.status, error.message) from None
         raise error
 
-    def _remember(self, api: str, dropped: Collection[str], before: int | None, error: RequestRefused) -> None:
+    def _request_after_refused_grouping(
+        self, request: _Request, dropped: Collection[str], first_start: int | None, error: RequestRefused
+    ) -> _Request:
+        """Ask for fewer days where that may help and does no harm, else without the refused dimensions."""
+        # A start that the refused window already keeps to explains nothing.
+        before = first_start if first_start is not None and request.start < first_start else None
+        if request.start < request.needed_from:
+            first_day = before + -before % SECONDS_PER_DAY if before is not None else request.needed_from
+            start = min(first_day, request.needed_from)
+            self._remember(request, dropped, start, "older days stay as they were read before", error)
+            return replace(request, start=start)
+        self._remember(request, dropped, before, "reading on without it", error)
+        return replace(request, grouping=tuple(name for name in request.grouping if name not in dropped))
+
+    def _remember(
+        self, request: _Request, dropped: Collection[str], before: int | None, what_follows: str, error: RequestRefused
+    ) -> None:
+        api = request.endpoint.api
         refused = _RefusedGrouping(self._clock() + _REFUSAL_MEMORY_SECONDS, before)
         self._refused.setdefault(api, {}).update(dict.fromkeys(dropped, refused))
         _log.warning(
-            "the API refused a grouping, reading on without it; it is tried again in a day",
+            "the API refused a grouping, %s; it is tried again in a day",
+            what_follows,
             extra={"api": api, "dimensions": ",".join(sorted(dropped)), "reason": quoted(error.message)},
         )
 

@@ -297,9 +297,8 @@ class Poller:
         grouping = self._attribution.grouping(endpoint)
         start, end = read_window(endpoint, account, now, revision_days)
         coarse = first_day_too_coarse(account, grouping, lambda day: self._reader.refused_groupings(endpoint.api, day))
-        if coarse is not None:
-            start = min(start, coarse)
-        answer = self._reader.read(endpoint, start, end, grouping)
+        first = start if coarse is None else min(start, coarse)
+        answer = self._reader.read(endpoint, first, end, grouping, needed_from=start)
         self._refresh_names_for(answer)
         with self._lock:
             self._check_still_wanted(setting)

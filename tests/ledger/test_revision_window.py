@@ -1,4 +1,5 @@
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -10,12 +11,12 @@ from hypothesis import strategies as st
 
 from exporter.days import SECONDS_PER_DAY, day_of
 from exporter.exact import Amount
-from exporter.ledger.account import Account
+from exporter.ledger.account import Account, Bucket
 from exporter.ledger.settlement import settle
-from exporter.ledger.window import first_day_kept, read_window
+from exporter.ledger.window import first_day_kept, first_day_too_coarse, read_window
 from exporter.openai_api.answer import RowKey
 from exporter.openai_api.endpoints import COSTS, ENDPOINTS, Endpoint
-from tests.ledger.examples import EMBEDDINGS, NOON, day, embedding, posted
+from tests.ledger.examples import EMBEDDINGS, NOON, cost, day, embedding, money, posted
 from tests.ledger.simulated_states import NaiveApi, Sums, held_sums, measure_names, non_zero
 
 VECTOR_STORES = ENDPOINTS["usage/vector_stores"]
@@ -73,6 +74,55 @@ def test_costs_of_the_previous_month_are_kept_for_its_gauge() -> None:
     assert first_day_kept(COSTS, day(29), revision_days=3) == day(-1)
     # Day 29 is 1 December: with a window of 40 days more is kept than the month.
     assert first_day_kept(COSTS, day(29), revision_days=40) == day(-11)
+
+
+def account_of(groupings: dict[int, tuple[str, ...]], *, empty: tuple[int, ...] = ()) -> Account:
+    """Return an account of costs whose days were read at these groupings."""
+    buckets = {
+        day(number): Bucket(grouping, {} if number in empty else {cost("gpt-5, input"): money("1")})
+        for number, grouping in groupings.items()
+    }
+    return Account("costs", covered_from=day(min(groupings)), applied_through=day(max(groupings)), buckets=buckets)
+
+
+def too_coarse(account: Account, wanted: tuple[str, ...], refused: Mapping[str, int] | None = None) -> int | None:
+    """Return the number of the first day to read again; `refused` says by dimension which days it is refused to."""
+    found = first_day_too_coarse(
+        account, wanted, lambda start: {name for name, until in (refused or {}).items() if start < day(until)}
+    )
+    return None if found is None else (found - day(0)) // SECONDS_PER_DAY
+
+
+COARSE = ("project_id", "line_item")
+FINE = ("project_id", "line_item", "api_key_id")
+FINEST = ("project_id", "user_id", "line_item", "api_key_id")
+
+
+def test_the_first_day_that_tells_less_apart_than_is_wanted_is_read_again() -> None:
+    mixed = account_of({5: FINE, 3: COARSE, 0: FINE, 4: COARSE})
+
+    assert too_coarse(mixed, FINE) == 3
+    assert too_coarse(mixed, FINEST) == 0
+    assert too_coarse(account_of({0: FINE, 1: FINEST}), FINE) is None
+    # What tells more apart than is wanted does no harm.
+    assert too_coarse(account_of({0: FINEST}), COARSE) is None
+    assert too_coarse(Account("costs"), FINE) is None
+
+
+def test_a_day_without_rows_has_nothing_to_tell_apart() -> None:
+    assert too_coarse(account_of({0: COARSE, 1: COARSE}, empty=(0,)), FINE) == 1
+    assert too_coarse(account_of({0: COARSE}, empty=(0,)), FINE) is None
+
+
+def test_a_day_that_the_api_refuses_to_tell_apart_is_not_read_in_vain() -> None:
+    account = account_of(dict.fromkeys(range(5), COARSE))
+
+    assert too_coarse(account, FINE, {"api_key_id": 3}) == 3
+    assert too_coarse(account, FINE, {"api_key_id": 9}) is None
+    # Of two dimensions one is to be had.
+    assert too_coarse(account, FINEST, {"api_key_id": 9}) == 0
+    assert too_coarse(account, FINEST, {"api_key_id": 9, "user_id": 2}) == 2
+    assert too_coarse(account, FINEST, {"api_key_id": 9, "user_id": 9}) is None
 
 
 Edit = tuple[int, tuple[str | None, str, str | None], Decimal]

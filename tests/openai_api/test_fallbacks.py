@@ -8,7 +8,13 @@ from exporter.openai_api.answer import Answer
 from exporter.openai_api.endpoints import COSTS, ENDPOINTS, Endpoint
 from exporter.openai_api.errors import BadAnswer, RequestRefused
 from exporter.openai_api.reading import WindowReader
-from exporter.openai_api.refusal import Refusal, earliest_start, refused_dimensions, smaller_limit
+from exporter.openai_api.refusal import (
+    Refusal,
+    earliest_start,
+    first_start_of_grouping,
+    refused_dimensions,
+    smaller_limit,
+)
 from tests.openai_api.stand_ins import AUGUST, DAY, Clock, ScriptedApi, bucket, cost, page, pages
 
 WINDOW = (AUGUST, AUGUST + 3 * DAY)
@@ -211,3 +217,127 @@ def test_an_api_that_always_finds_something_new_to_refuse_is_given_up() -> None:
     with pytest.raises(BadAnswer, match="refused 12 ways to ask"):
         read(WindowReader(api, Clock()))
     assert len(api.queries) == 12
+
+
+class RefusingKeys:
+    """An API that tells keys apart only in windows from a day on, and says so in some words or other."""
+
+    def __init__(self, first_day: int, words: str) -> None:
+        self.first_day = AUGUST + first_day * DAY
+        self.words = words
+        self.clock = Clock(AUGUST + 5 * DAY)
+        self.api = ScriptedApi(self._answer, AUGUST + 5 * DAY)
+        self.reader = WindowReader(self.api, self.clock)
+
+    def read(self, first_day: int, *, needed_from: int | None = None) -> tuple[int, bool]:
+        """Read days until the fifth; return the first day that was read, and whether keys were told apart."""
+        needed = None if needed_from is None else AUGUST + needed_from * DAY
+        start = AUGUST + first_day * DAY
+        answer = self.reader.read(COSTS, start, AUGUST + 6 * DAY, GROUPING, needed_from=needed)
+        assert sorted(answer.buckets) == list(range(answer.start, answer.end, DAY))
+        assert set(GROUPING) - set(answer.grouping) <= {"api_key_id"}
+        return (answer.start - AUGUST) // DAY, "api_key_id" in answer.grouping
+
+    def asked(self) -> int:
+        """Return how many requests there were since this was last asked."""
+        count = len(self.api.queries)
+        self.api.queries.clear()
+        return count
+
+    def _answer(self, query: Mapping[str, str], grouping: list[str]) -> object:
+        start, end = int(query["start_time"]), int(query["end_time"])
+        if "api_key_id" in grouping and start < self.first_day:
+            return refused(f"group_by=api_key_id is not available for this time range.{self.words}")
+        return page([bucket(0, start=day) for day in range(start, end, DAY)])
+
+
+def try_on_or_after(day: int) -> str:
+    return f" Try a start_time on or after {AUGUST + day * DAY}."
+
+
+def test_a_grouping_refused_to_windows_before_a_day_is_asked_for_by_later_ones_at_once() -> None:
+    refusing = RefusingKeys(2, try_on_or_after(2))
+
+    assert refusing.read(0) == (0, False)
+    assert refusing.asked() == 2
+    assert refusing.reader.refused_groupings("costs", AUGUST + 2 * DAY - 1) == {"api_key_id"}
+    assert refusing.reader.refused_groupings("costs", AUGUST + 2 * DAY) == frozenset()
+    for first_day, told_apart in ((2, True), (1, False), (0, False), (3, True)):
+        assert refusing.read(first_day) == (first_day, told_apart)
+        assert refusing.asked() == 1
+
+
+def test_a_hint_is_forgotten_after_a_day_as_any_refusal() -> None:
+    refusing = RefusingKeys(2, try_on_or_after(2))
+    refusing.read(0)
+    refusing.first_day = AUGUST
+    refusing.clock.now += DAY - 1
+    assert refusing.read(0) == (0, False)
+    refusing.clock.now += 1
+    assert refusing.read(0) == (0, True)
+
+
+@pytest.mark.parametrize("words", ["", try_on_or_after(-3), try_on_or_after(0), " Try a start_time after August."])
+def test_a_hint_that_explains_nothing_is_no_hint(words: str) -> None:
+    refusing = RefusingKeys(2, words)
+
+    assert refusing.read(0) == (0, False)
+    assert refusing.read(3) == (3, False)
+    refusing.clock.now += DAY
+    assert refusing.read(3) == (3, True)
+
+
+def test_a_later_refusal_without_a_hint_holds_for_all_windows() -> None:
+    refusing = RefusingKeys(2, try_on_or_after(2))
+    refusing.read(0)
+    refusing.first_day, refusing.words = AUGUST + 9 * DAY, ""
+
+    assert refusing.read(3) == (3, False)
+    assert refusing.reader.refused_groupings("costs", AUGUST + 4 * DAY) == {"api_key_id"}
+
+
+@pytest.mark.parametrize(
+    ("words", "read_from"),
+    [
+        (try_on_or_after(2), 2),
+        (f" Try a start_time on or after {AUGUST + 2 * DAY - 1}.", 2),
+        ("", 4),
+        (try_on_or_after(-3), 4),
+    ],
+)
+def test_days_that_are_only_worth_reading_at_a_grouping_are_left_out_where_it_is_refused(
+    words: str, read_from: int
+) -> None:
+    refusing = RefusingKeys(2, words)
+
+    assert refusing.read(0, needed_from=4) == (read_from, True)
+    assert refusing.asked() == 2
+    # Days that are needed do not suffer from what was refused to others.
+    assert refusing.read(4) == (4, True)
+    assert refusing.reader.refused_groupings("costs", AUGUST) == {"api_key_id"}
+
+
+@pytest.mark.parametrize("words", ["", try_on_or_after(9)])
+def test_a_grouping_refused_to_needed_days_too_is_given_up_for_them_and_no_other_day_is_read(words: str) -> None:
+    refusing = RefusingKeys(9, words)
+
+    assert refusing.read(0, needed_from=4) == (4, False)
+    assert refusing.asked() == 3
+    assert refusing.read(4) == (4, False)
+    assert refusing.asked() == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "first_start"),
+    [
+        (NO_API_KEYS, 1764979200),
+        ("start_time must be on or after 1764979200", 1764979200),
+        ("Use a start_time after: 1764979200", 1764979200),
+        ("Available since 1764979200", None),
+        ("Try a start_time on or after 2025-12-06.", None),
+        ("start_time 1764979200 is too early", None),
+        ("start_time on or after 17649792001234", None),
+    ],
+)
+def test_the_first_start_of_a_grouping_is_found_in_the_words_of_the_api(message: str, first_start: int | None) -> None:
+    assert first_start_of_grouping(Refusal(message)) == first_start
