@@ -334,6 +334,8 @@ def is_new_state(connection: sqlite3.Connection, path: Path) -> bool:
             f"{path} was written by a newer version (state version {version}, this program knows {SCHEMA_VERSION}). "
             "Start the newer version, or name another folder with --storage.path: counters then begin at zero."
         )
+    if version < 1:
+        raise sqlite3.DatabaseError(f"there is no state version {version}")
     problem = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     if problem != "ok":
         raise sqlite3.DatabaseError(problem)
