@@ -73,6 +73,9 @@ def test_a_bad_budget_is_refused_with_its_path_and_the_reason(budget: str, place
         ("{gpt: {input: 1.25}}", "prices.gpt.input", "input should be less than 1"),
         ("{gpt: {audio: {output: 64}}}", "prices.gpt.audio.output", "input should be less than 1"),
         ("{gpt: {cached: 1.0e-6}}", "prices.gpt.cached", "this key is not known; known here: input, input_cached, "),
+        # Sums of these would have more digits than are kept.
+        ("{gpt: {input: 1.0e-61}}", "prices.gpt.input", "at most 60 decimals are allowed"),
+        (f"{{gpt: {{input: '0.{'1' * 300}'}}}}", "prices.gpt.input", "at most 60 decimals are allowed"),
         ("{gpt: {}}", "prices.gpt", "no price is given"),
         ("{gpt: {audio: {}}}", "prices.gpt", "no price is given"),
     ],

@@ -20,6 +20,7 @@ NOT_SET: Final = "(none)"
 """The team, business unit or action group of a workflow that has none."""
 
 _LONGEST_NAME: Final = 128
+_MOST_DECIMALS: Final = 60
 
 
 def _at_most_a_day(duration: timedelta) -> timedelta:
@@ -64,8 +65,12 @@ def _amount(value: object) -> Decimal:
         amount = Decimal(repr(value) if isinstance(value, float) else value)
     except InvalidOperation:
         raise ValueError("an amount of US dollars is needed") from None
-    if not amount.is_finite():
-        raise ValueError("a finite amount of US dollars is needed")
+    exponent = amount.as_tuple().exponent
+    if not isinstance(exponent, int):
+        raise ValueError("a finite amount of US dollars is needed")  # noqa: TRY004 - the same
+    if exponent < -_MOST_DECIMALS:
+        # More could not be added up exactly.
+        raise ValueError(f"at most {_MOST_DECIMALS} decimals are allowed")
     return amount
 
 
