@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from exporter.attribution import Attribution
-from exporter.budgets import BudgetLedger, BudgetSelection
 from exporter.configuration.sections import Configuration
 from exporter.days import day_of
 from exporter.exact import Amount
 from exporter.ledger.account import Account, held_by_measure
 from exporter.ledger.counters import CounterBook, SeriesName
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.budget_gauges import budget_gauges
 from exporter.metrics.catalogue import (
     COST,
     EVENT_GAUGES,
@@ -34,12 +32,11 @@ from exporter.metrics.catalogue import (
 from exporter.metrics.event_gauges import DaySums, Gauges, event_gauges
 from exporter.metrics.info_gauges import line_item_info, project_info, workflow_info
 from exporter.metrics.limit_gauges import reading_gauges
-from exporter.metrics.price_gauges import price_gauges
+from exporter.metrics.money_gauges import MoneyGauges
 from exporter.metrics.rendering import join_samples, render_header, render_name, render_samples, render_value
 from exporter.openai_api.endpoints import COSTS, ENDPOINTS
 from exporter.openai_api.readings import Readings
 from exporter.pricing.list_prices import ListPrice
-from exporter.pricing.price_book import PriceBook
 
 # Level 1: the pages are long and repetitive, higher levels cost far more time than they save bytes.
 _GZIP_LEVEL: Final = 1
@@ -111,7 +108,8 @@ class SnapshotBuilder:
         self._names: dict[SeriesName, str] = {}
         self._gauges: dict[str, tuple[tuple[Account, Attribution, int, tuple[int, int]], Gauges]] = {}
         self._day_sums = DaySums()
-        self._money = _MoneyBuilder()
+        self._line_items: tuple[Account, dict[SeriesName, Amount]] | None = None
+        self._money = MoneyGauges()
 
     def build(
         self, ledger: Ledger, attribution: Attribution, now: float, surroundings: Surroundings | None = None
@@ -131,11 +129,13 @@ class SnapshotBuilder:
             add_block(family, samples)
         for family, samples in self._event_gauges(ledger, attribution, today):
             add_block(family, samples)
-        gauges = self._money.gauges(ledger, attribution, today, surroundings)
+        gauges = self._money.newest(
+            ledger.accounts, attribution, today, surroundings.configuration, surroundings.list_price
+        )
         gauges |= {
             PROJECT_INFO: project_info(attribution.projects),
             WORKFLOW_INFO: workflow_info(attribution.rules),
-            LINE_ITEM_INFO: line_item_info(ledger.accounts[COSTS.api]),
+            LINE_ITEM_INFO: self._line_item_info(ledger.accounts[COSTS.api]),
         }
         gauges |= reading_gauges(surroundings.readings, attribution.projects)
         for family in (*MONEY_GAUGES, *INFO_GAUGES):
@@ -153,6 +153,11 @@ class SnapshotBuilder:
             _body(blocks, openmetrics=True),
             frozenset(dict(name.labels)["model"] for name in gauges.get(UNPRICED_TOKENS, {})),
         )
+
+    def _line_item_info(self, costs: Account) -> dict[SeriesName, Amount]:
+        if self._line_items is None or self._line_items[0] is not costs:
+            self._line_items = costs, line_item_info(costs)
+        return self._line_items[1]
 
     def _counters(self, book: CounterBook) -> list[tuple[Family, str]]:
         families = {family.name: family for family in (*USAGE_COUNTERS, COST)}
@@ -182,38 +187,6 @@ class SnapshotBuilder:
             for family, samples in known[1].items():
                 texts.setdefault(family, []).append(render_samples(samples))
         return [(family, "".join(parts)) for family, parts in texts.items()]
-
-
-class _MoneyBuilder:
-    """Prices and budgets, made anew only where what they stand on has changed."""
-
-    def __init__(self) -> None:
-        self._book: tuple[tuple[object, ...], PriceBook] | None = None
-        self._budgets: tuple[tuple[object, ...], BudgetLedger] | None = None
-
-    def gauges(self, ledger: Ledger, attribution: Attribution, today: int, surroundings: Surroundings) -> Gauges:
-        book = self._newest_book(ledger.accounts[COSTS.api], today, surroundings)
-        budgets = self._newest_budgets(attribution, surroundings)
-        prices = price_gauges(ledger.accounts, book, today)
-        if ledger.accounts[COSTS.api].covered_from is None:
-            # Before the bill was read nothing can be said to have no price.
-            del prices[UNPRICED_TOKENS]
-        return {
-            **prices,
-            **budget_gauges(surroundings.configuration.budgets, budgets.spend(ledger.accounts, book, today)),
-        }
-
-    def _newest_book(self, costs: Account, today: int, surroundings: Surroundings) -> PriceBook:
-        basis = (costs.quantities, today, surroundings.configuration.prices, surroundings.list_price)
-        if self._book is None or self._book[0] != basis:
-            self._book = basis, PriceBook(*basis)
-        return self._book[1]
-
-    def _newest_budgets(self, attribution: Attribution, surroundings: Surroundings) -> BudgetLedger:
-        basis = (attribution, surroundings.configuration.budgets)
-        if self._budgets is None or self._budgets[0] != basis:
-            self._budgets = basis, BudgetLedger(BudgetSelection(surroundings.configuration.budgets, attribution))
-        return self._budgets[1]
 
 
 def _held_back(accounts: Mapping[str, Account]) -> dict[SeriesName, Amount]:
