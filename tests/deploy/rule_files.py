@@ -1,0 +1,83 @@
+"""The rule files, read; and what a page that Prometheus scrapes can hold."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from exporter.metrics.catalogue import FAMILIES, OPT_IN_LABELS, Kind
+
+PROMETHEUS: Final = Path(__file__).parents[2] / "deploy" / "prometheus"
+RULES: Final = tuple(sorted((PROMETHEUS / "rules").glob("*.yml")))
+ADAPTERS: Final = tuple(sorted((PROMETHEUS / "rules" / "adapters").glob("*.yml")))
+RULE_TESTS: Final = tuple(sorted((PROMETHEUS / "tests").glob("*.yml")))
+
+# Prometheus adds these to all that it scrapes.
+_TARGET: Final = frozenset({"job", "instance"})
+
+ADAPTED: Final = {
+    name: frozenset(
+        {"source", "workflow", "action_group", "project_id", "environment", "provider", "model", *extra} | _TARGET
+    )
+    for name, extra in {
+        "aitracer:tokens:total": ("token_type",),
+        "aitracer:cost_usd:total": (),
+        "aitracer:requests:total": ("status",),
+    }.items()
+}
+"""What adapters make, and the labels that the comparison may rely on. Foreign labels stay on, and are nobody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A recording or alerting rule.
+
+    Attributes:
+        file: where it stands.
+        name: what it records, or the alert's name.
+        expression: PromQL.
+        is_alert: whether it is an alert.
+        labels: that the rule itself sets.
+        annotations: of an alert.
+    """
+
+    file: Path
+    name: str
+    expression: str
+    is_alert: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def rules(*files: Path) -> Iterator[Rule]:
+    """Yield the rules of these files in their order."""
+    for file in files:
+        for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]:
+            for rule in group["rules"]:
+                yield Rule(
+                    file,
+                    rule.get("record") or rule["alert"],
+                    str(rule["expr"]),
+                    "alert" in rule,
+                    rule.get("labels", {}),
+                    rule.get("annotations", {}),
+                )
+
+
+def scraped() -> dict[str, frozenset[str]]:
+    """Return every sample name that a scrape of the exporter can bring, with all the labels it can have."""
+    opt_in = {name for _, names in OPT_IN_LABELS.values() for name in names}
+    known = {"up": _TARGET}
+    for family in FAMILIES:
+        labels = frozenset(family.labels) | _TARGET
+        # Only what comes from rows of usage and costs, and prices, which follow them, can carry opt-in labels.
+        if "workflow" in family.labels:
+            labels |= opt_in
+        if family.kind is Kind.HISTOGRAM:
+            known |= {f"{family.name}_bucket": labels | {"le"}}
+            known |= dict.fromkeys((f"{family.name}_sum", f"{family.name}_count"), labels)
+        else:
+            known[family.name] = labels
+    return known
