@@ -52,20 +52,21 @@ class _Inference:
         self._known = known
 
     def labels(self, expression: promql.Expr) -> Labels:
+        labels = _NONE
         match expression:
             case promql.VectorSelector():
-                return self._selected(expression)
+                labels = self._selected(expression)
             case promql.MatrixSelector():
-                return self._selected(expression.vector_selector)
+                labels = self._selected(expression.vector_selector)
             case promql.SubqueryExpr() | promql.ParenExpr() | promql.UnaryExpr():
-                return self.labels(expression.expr)
+                labels = self.labels(expression.expr)
             case promql.AggregateExpr():
-                return self._aggregated(expression)
+                labels = self._aggregated(expression)
             case promql.BinaryExpr():
-                return self._combined(expression)
+                labels = self._combined(expression)
             case promql.Call():
-                return self._called(expression)
-        return _NONE
+                labels = self._called(expression)
+        return labels
 
     def _check(self, wanted: Iterable[str], there: Labels, what: str) -> None:
         self.problems += [f"{what} has no label {name!r}" for name in wanted if name not in there]
@@ -140,10 +141,5 @@ def _is_scalar(expression: promql.Expr) -> bool:
         case promql.BinaryExpr():
             return _is_scalar(expression.lhs) and _is_scalar(expression.rhs)
         case promql.Call():
-            return bool(call_returns_scalar(expression))
+            return bool(expression.func.return_type == promql.ValueType.Scalar)
     return False
-
-
-def call_returns_scalar(call: promql.Call) -> bool:
-    """Whether a function returns a scalar, such as time()."""
-    return bool(call.func.return_type == promql.ValueType.Scalar)
