@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from exporter.attribution import Attribution
 from exporter.configuration.loading import parse_configuration
+from exporter.configuration.sections import Configuration
 from exporter.days import SECONDS_PER_DAY as DAY
 from exporter.ledger.account import Account
 from exporter.ledger.counters import CounterBook
@@ -217,6 +219,12 @@ def test_no_sequence_of_events_leaves_a_stale_sum_behind(began: int, steps: list
         }
 
 
+@cache
+def configured(rules: str, price: str) -> Configuration:
+    prices = f"prices: {{gpt-5: {{input: {price}}}, gpt-4o: {{input: {price}}}, gpt-5-pro: {{input: 0}}}}"
+    return parse_configuration(f"{rules}\n{_BUDGETS}\n{prices}", "test")
+
+
 def changed(world: World, what: str, how: Any) -> World:  # noqa: ANN401 - what each step says is of a type of its own
     """Let one thing happen; what the API answers for its window replaces what it said before."""
     if what == "turn":
@@ -235,8 +243,7 @@ def changed(world: World, what: str, how: Any) -> World:  # noqa: ANN401 - what 
 
 def shown(builder: SnapshotBuilder, known: dict[str, Account], world: World) -> dict[str, tuple[float, float]]:
     """Return what the page says of each budget: what is billed and what is estimated."""
-    prices = f"prices: {{gpt-5: {{input: {world.price}}}, gpt-4o: {{input: {world.price}}}, gpt-5-pro: {{input: 0}}}}"
-    configuration = parse_configuration(f"{_BY_KEY if world.by_key else _BY_PROJECT}\n{_BUDGETS}\n{prices}", "test")
+    configuration = configured(_BY_KEY if world.by_key else _BY_PROJECT, world.price)
     projects = PROJECTS | {"proj_a": DirectoryEntry(world.project_a, "active")}
     attribution = Attribution(projects, api_keys=KEYS, rules=configuration.workflows)
     stand_in = SimpleNamespace(accounts=known, book=CounterBook({}, 1000))
