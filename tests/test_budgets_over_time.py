@@ -192,6 +192,22 @@ STEPS = st.one_of(
 
 
 @settings(max_examples=40, deadline=None)
+# Everything that a sum may be remembered for too long by, each once.
+@example(
+    at(2026, 11, 14),
+    [
+        ("costs", {0: [CostRow("proj_a", "key_1", "whisper", 9, "usd")]}),
+        ("usage", {0: [UsageRow("proj_a", "key_1", "gpt-5", 900)]}),
+        ("price", "0.02"),
+        ("project_a", "renamed"),
+        ("by_key", False),
+        ("usage", {0: [UsageRow("proj_a", "key_1", "gpt-5", 500)]}),
+        ("costs", {0: [CostRow("proj_a", "key_1", "gpt-5, input", 700, "usd")]}),
+        ("costs", {0: [CostRow("proj_a", "key_1", "gpt-5, input", 600, "usd")]}),
+        ("turn", 1),
+        ("turn", 1),
+    ],
+)
 @example(
     at(2026, 10, 30),
     [
