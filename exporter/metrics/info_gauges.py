@@ -36,22 +36,20 @@ def workflow_info(rules: Sequence[WorkflowRule]) -> dict[SeriesName, Amount]:
 
 
 def line_item_info(costs: Account) -> dict[SeriesName, Amount]:
-    """Return one series per line item, and unit, of the bill that the ledger holds."""
+    """Return one series per line item of the bill that the ledger holds, with its newest unit."""
     position = COSTS.dimensions.index("line_item")
-    units: dict[str, set[str]] = {
-        line_item: set() for bucket in costs.buckets.values() for key in bucket.rows if (line_item := key[position])
-    }
-    for quantities in costs.quantities.values():
-        for item in quantities:
-            units.setdefault(item.line_item, set()).add(item.unit)
+    # Two series for one line item would break every join on it.
+    units = {line_item: "" for bucket in costs.buckets.values() for key in bucket.rows if (line_item := key[position])}
+    for day in sorted(costs.quantities):
+        for item in sorted(costs.quantities[day]):
+            units[item.line_item] = item.unit or units.get(item.line_item, "")
     return _ones(
         LINE_ITEM_INFO,
         (
             (text, item.model, item.token_type, modality, item.service_tier, unit)
-            for text, found in units.items()
+            for text, unit in units.items()
             for item in (parse_line_item(text),)
             for modality in (item.modality or (_UNSPECIFIED if item.token_type else ""),)
-            for unit in found or {""}
         ),
     )
 
