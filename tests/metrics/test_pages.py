@@ -1,6 +1,7 @@
 import gzip
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,11 +11,16 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.attribution import Attribution
+from exporter.configuration.loading import parse_configuration
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import DirectoryEntry, Store
 from exporter.metrics.catalogue import FAMILIES, INFO_GAUGES, MONEY_GAUGES, Kind
 from exporter.metrics.self_metrics import SelfMetrics
-from exporter.metrics.snapshot import Pages, Snapshot, SnapshotBuilder
+from exporter.metrics.snapshot import Pages, Snapshot, SnapshotBuilder, Surroundings
+from exporter.openai_api.answer import Billed, BilledItem
+from exporter.openai_api.directory import ApiKey, User
+from exporter.openai_api.limits import RateLimit, SpendLimit
+from exporter.openai_api.readings import Readings
 from tests.answers import MONDAY, Rows, answer
 from tests.prometheus_tools import check_metrics
 
@@ -69,24 +75,123 @@ def snapshot_of(ledger: Ledger) -> Snapshot:
     return SnapshotBuilder().build(ledger, attribution_of(ledger), NOON + 3600)
 
 
-@pytest.mark.parametrize("file_name", ["page.txt", "page.openmetrics.txt"])
-def test_the_page_is_the_golden_page(ledger: Ledger, file_name: str, update_golden: bool) -> None:  # noqa: FBT001 - a fixture
-    snapshot = snapshot_of(ledger)
-    page = snapshot.text.plain if file_name == "page.txt" else snapshot.openmetrics.plain + b"# EOF\n"
-    golden = GOLDEN / file_name
+EVERYTHING = """
+labels: {user: true}
+directory: {spend_limits: true, rate_limits: true, api_keys: true}
+workflows:
+  - workflow: bot
+    team: care
+    business_unit: retail
+    action_group: support
+    match: {project: "Customer.*", api_key: "bot-.*"}
+  - {workflow: notebooks, team: data, match: {project: "Customer.*", api_key: "notebook-.*"}}
+budgets:
+  - {budget: everything, limit_usd: 100}
+  - {budget: care, limit_usd: "0.50", match: {team: care, model: 'gpt-6-astra|"odd" \\\\d'}}
+  - {budget: nothing yet, limit_usd: 1.0e-3, match: {project: nobody}}
+prices: {gpt-audio: {input: 1.0e-6, audio: {output: 6.4e-5}}}
+"""
+
+
+def used(key: str | None, model: str, **more: object) -> dict[str, object]:
+    return {"project_id": "proj_a", "api_key_id": key, "model": model, "service_tier": "default", **more}
+
+
+def billed(key: str | None, line_item: str, amount: str | Decimal, **more: object) -> dict[str, object]:
+    row = {"project_id": "proj_a", "api_key_id": key, "line_item": line_item}
+    return {**row, "currency": "usd", "amount": Decimal(amount), **more}
+
+
+@pytest.fixture
+def mapped(tmp_path: Path) -> Iterator[Snapshot]:
+    """All that there is beside usage and costs: workflows, prices of two sources, budgets, limits, keys and people."""
+    configuration = parse_configuration(EVERYTHING, "test")
+    names = {"key_bot": DirectoryEntry("bot-1"), "key_notebook": DirectoryEntry("notebook-1")}
+    with Store.open(tmp_path / "mapped") as store:
+        ledger = Ledger(store, series_limit=100)
+        ledger.learn_names("projects", {"proj_a": DirectoryEntry("Customer care", "active")})
+        ledger.learn_names("api_keys", names)
+        attribution = Attribution(
+            dict(ledger.directory["projects"]),
+            opt_in=configuration.labels.switched_on,
+            api_keys=names,
+            users={"user-1": DirectoryEntry("Ada")},
+            rules=configuration.workflows,
+        )
+        for at, tokens, bill in ((NOON, 1_000_000, "0.10"), (NOON + 3600, 1_600_000, "0.40")):
+            usage: Rows = [
+                used("key_bot", "gpt-6-astra", input_text_tokens=tokens),
+                used("key_notebook", "gpt-6-astra", service_tier="flex", user_id="user-1", output_text_tokens=tokens),
+                used("key_bot", "gpt-audio", output_audio_tokens=tokens),
+                used(None, "gpt-unheard-of", input_text_tokens=tokens),
+            ]
+            costs: Rows = [
+                billed("key_bot", "gpt-6-astra, input", bill),
+                billed("key_notebook", "flex | gpt-6-astra, output", Decimal(bill) * 2, user_id="user-1"),
+                billed(None, "gpt-6-astra, input", "0.25"),
+                billed(None, "Vector storage", "1.5"),
+            ]
+            quantities = {
+                BilledItem("gpt-6-astra, input", "tokens"): Billed(Decimal("0.3"), 240_000),
+                BilledItem("flex | gpt-6-astra, output", "1000_tokens"): Billed(Decimal("0.2"), Decimal("3.5")),
+                BilledItem("omni-moderation-latest, input", "tokens"): Billed(0, 9000),
+                BilledItem("Vector storage", "gibibyte_hours"): Billed(Decimal("1.5"), Decimal("33.6")),
+            }
+            grouping = ("project_id", "user_id", "line_item", "api_key_id")
+            for api, rows, by in (("usage/completions", usage, None), ("costs", costs, grouping)):
+                days = {MONDAY - DAY: rows[:2], MONDAY: rows}
+                news = answer(api, days, answered_at=at, grouping=by)
+                if api == "costs":
+                    news = replace(news, quantities={MONDAY - DAY: quantities, MONDAY: quantities})
+                ledger.apply(news, attribution.counter_series, now=at, revision_days=3)
+            ledger.show_ripe_series(now=at, wait=0)
+        readings = Readings(
+            api_keys=(
+                ApiKey("key_bot", "bot-1", "proj_a", "service_account", 1, NOON, None),
+                ApiKey("key_notebook", "notebook-1", "proj_a", "user", 1, None, NOON + 30 * DAY),
+            ),
+            users=(User("user-1", "Ada"),),
+            spend_limits=(SpendLimit("", Decimal(15_000), False), SpendLimit("proj_a", Decimal("450.5"), True)),  # noqa: FBT003 - named by the type's fields
+            rate_limits=(RateLimit("proj_a", "gpt-6-astra", 4_000_000, None),),
+        )
+        yield SnapshotBuilder().build(ledger, attribution, NOON + 3600, Surroundings(configuration, readings))
+
+
+@pytest.mark.parametrize("name", ["page", "mapped"])
+@pytest.mark.parametrize("ending", ["txt", "openmetrics.txt"])
+def test_the_page_is_the_golden_page(
+    ledger: Ledger,
+    mapped: Snapshot,
+    name: str,
+    ending: str,
+    update_golden: bool,  # noqa: FBT001 - a fixture
+) -> None:
+    snapshot = mapped if name == "mapped" else snapshot_of(ledger)
+    page = snapshot.text.plain if ending == "txt" else snapshot.openmetrics.plain + b"# EOF\n"
+    golden = GOLDEN / f"{name}.{ending}"
     if update_golden:
         golden.parent.mkdir(exist_ok=True)
         golden.write_bytes(page)
     assert page.decode() == golden.read_text(encoding="utf-8")
 
 
-def test_promtool_accepts_the_golden_page() -> None:
-    status, remarks = check_metrics((GOLDEN / "page.txt").read_bytes())
+@pytest.mark.parametrize("name", ["page.txt", "mapped.txt"])
+def test_promtool_accepts_the_golden_page(name: str) -> None:
+    status, remarks = check_metrics((GOLDEN / name).read_bytes())
     assert (status, remarks) == (0, "")
 
 
-def test_both_formats_parse_and_say_the_same(ledger: Ledger) -> None:
-    snapshot = snapshot_of(ledger)
+def test_the_golden_pages_have_every_family_that_is_not_about_the_exporter_itself(mapped: Snapshot) -> None:
+    declared = set(re.findall(r"^# TYPE (\S+) ", mapped.text.plain.decode(), re.MULTILINE))
+    assert declared >= {family.name for family in (*MONEY_GAUGES, *INFO_GAUGES)} - {
+        "openai_rate_limit_requests_per_minute"
+    }
+    assert mapped.unpriced_models == {"gpt-unheard-of"}
+
+
+@pytest.mark.parametrize("name", ["page", "mapped"])
+def test_both_formats_parse_and_say_the_same(ledger: Ledger, mapped: Snapshot, name: str) -> None:
+    snapshot = mapped if name == "mapped" else snapshot_of(ledger)
     text = {
         (s.name, *sorted(s.labels.items())): s.value
         for f in parse_text(snapshot.text.plain.decode())
