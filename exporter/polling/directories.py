@@ -1,15 +1,15 @@
 """What is read of the organization beside usage and costs: which of it, and what becomes of it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
 
 from exporter.configuration.sections import Configuration
 from exporter.ledger.store import DirectoryEntry
 from exporter.openai_api.answer import Answer
 from exporter.openai_api.directory import Directory
 from exporter.openai_api.endpoints import ENDPOINTS
-from exporter.openai_api.errors import EndpointAbsent, KeyRefused
+from exporter.openai_api.errors import EndpointAbsent, KeyRefused, RequestRefused
 from exporter.openai_api.limits import SpendLimit
 from exporter.openai_api.projects import Project
 from exporter.openai_api.readings import Readings
@@ -23,7 +23,7 @@ RATE_LIMITS: Final = "rate_limits"
 NAME_DIMENSIONS: Final = {PROJECTS: "project_id", API_KEYS: "api_key_id", USERS: "user_id"}
 """The lists that names come from, and the dimension of rows whose ids they name; projects first."""
 
-_FORBIDDEN: Final = 403
+_NOT_OFFERED: Final = (400, 403, 404, 405)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,12 @@ def still_shown(readings: Readings, configuration: Configuration) -> Readings:
         spend_limits=readings.spend_limits if directory.spend_limits else (),
         rate_limits=readings.rate_limits if directory.rate_limits else (),
     )
+
+
+def without(api: str, readings: Readings) -> Readings:
+    """Return the readings without those of an API that the organization does not, or no longer, offer."""
+    nothing: dict[str, Any] = {field.name: () for field in fields(readings) if field.name == api}
+    return replace(readings, **nothing)
 
 
 def read_directory(
@@ -105,9 +111,9 @@ def read_directory(
 def _spend_limits(directory: Directory, projects: Sequence[Project]) -> tuple[SpendLimit, ...]:
     try:
         return directory.spend_limits(projects)
-    except KeyRefused as refusal:
-        # The key is good, or the projects would have been refused: spend limits alone are not for it.
-        if refusal.status == _FORBIDDEN:
+    except (KeyRefused, RequestRefused) as refusal:
+        # The key is good, or the projects would have been refused: spend limits alone are not for it, or not there.
+        if refusal.status in _NOT_OFFERED:
             raise EndpointAbsent(SPEND_LIMITS, refusal.status, refusal.message) from None
         raise
 

@@ -37,6 +37,7 @@ from exporter.polling.directories import (
     read_directory,
     still_shown,
     wanted_directories,
+    without,
 )
 from exporter.polling.health import Health
 from exporter.polling.schedule import Turn
@@ -279,6 +280,7 @@ class Poller:
         if isinstance(problem, EndpointAbsent):
             self.health.is_absent(api, str(problem))
             turn.rest(began, _ABSENT_RECHECK_SECONDS)
+            self._show(without(api, self._readings))
         elif problem is not None:
             if isinstance(problem, KeyRefused) and problem.status is not None and key is not None:
                 self._refused_keys[api] = key
@@ -319,16 +321,21 @@ class Poller:
         # One at a time: another API that meets the same project at this moment waits for its name too.
         with self._names_lock:
             for api, dimension in NAME_DIMENSIONS.items():
-                if api not in self._turns or not self.health.apis[api].success:
+                if not self._names_can_be_had(api):
                     continue
                 known = self._ledger.directory[api].keys()
                 unknown = ids_in(answer, dimension) - known - self._nameless.get(api, frozenset())
                 age = self._clock() - self._names_read_at.get(api, float("-inf"))
                 if unknown and not 0 <= age < _NAMES_REFRESH_SECONDS[api]:
                     self.poll(api)
-                    if api != PROJECTS and self.health.apis[api].success:
+                    if api != PROJECTS and self._names_can_be_had(api):
                         # Every project has a name, sooner or later; a deleted key or user has none any more.
                         self._nameless[api] = self._nameless.get(api, frozenset()) | (unknown - known)
+
+    def _names_can_be_had(self, api: str) -> bool:
+        # A reload may switch it off at any moment.
+        health = self.health.apis.get(api)
+        return health is not None and bool(health.success)
 
     def _refresh_names_first(self) -> None:
         for api in NAME_DIMENSIONS:
@@ -343,10 +350,13 @@ class Poller:
             if learned:
                 self._attribution = self._newest_attribution()
             readings = still_shown(found.update(self._readings), setting.configuration)
-            if learned or readings != self._readings:
-                self._readings = readings
-                self._publish()
+            self._show(readings, even_if_unchanged=learned)
         self._names_read_at[api] = now
+
+    def _show(self, readings: Readings, *, even_if_unchanged: bool = False) -> None:
+        if even_if_unchanged or readings != self._readings:
+            self._readings = readings
+            self._publish()
 
     def _projects_just_read(self) -> tuple[Project, ...] | None:
         if not self.health.apis[PROJECTS].success:

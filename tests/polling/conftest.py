@@ -1,4 +1,4 @@
-"""One simulated organization for all tests of this room; each gets its own exporter."""
+"""One simulated organization, and a small one, for all tests of this room; each gets its own exporter."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +8,8 @@ import pytest
 from exporter.simulator.clock import SettableClock
 from exporter.simulator.server import running_simulator
 from tests.polling.living import BEGAN, RENAMED, Living, Organization
+from tests.polling.small_organization import BEGAN as SMALL_BEGAN
+from tests.polling.small_organization import small_organization
 
 Start = Callable[[str], Living]
 
@@ -27,9 +29,34 @@ def organization(_running: Organization) -> Iterator[Organization]:
     _running.set_faults()
 
 
+@pytest.fixture(scope="package")
+def _running_small() -> Iterator[Organization]:
+    with small_organization() as organization:
+        yield organization
+
+
+@pytest.fixture
+def small(_running_small: Organization) -> Iterator[Organization]:
+    """The organization whose life begins at `small_organization.BEGAN`."""
+    _running_small.clock.set(SMALL_BEGAN)
+    _running_small.set_faults()
+    yield _running_small
+    _running_small.set_faults()
+
+
+@pytest.fixture
+def start_small(small: Organization, tmp_path: Path) -> Iterator[Start]:
+    """Start an exporter of the small organization that has polled nothing yet."""
+    yield from _starting(small, tmp_path)
+
+
 @pytest.fixture
 def start(organization: Organization, tmp_path: Path) -> Iterator[Start]:
     """Start an exporter that has polled nothing yet."""
+    yield from _starting(organization, tmp_path)
+
+
+def _starting(organization: Organization, tmp_path: Path) -> Iterator[Start]:
     started: list[Living] = []
 
     def start_one(configuration: str = "") -> Living:
