@@ -25,8 +25,9 @@ $(DEVELOPMENT): $(RUNTIME)
 demo: $(RUNTIME) ## serve a simulated organization on http://127.0.0.1:10185
 	@$(BIN)/openai-usage-exporter demo
 
+# A file's tests stay together: many share one simulated life.
 test: $(DEVELOPMENT) ## run all the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 check: lint types test ## lint, types and tests
 
