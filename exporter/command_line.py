@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import logging
+import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +13,10 @@ from typing import Final
 
 from exporter import logs
 from exporter.configuration.loading import ConfigurationError, load_configuration, render_configuration
+from exporter.configuration.sections import Configuration
 from exporter.credentials import admin_key_source, base_url
+from exporter.explanation.facts import NothingAtHandError, Source, gather_facts
+from exporter.explanation.report import render_report
 from exporter.ledger.store import StateError
 from exporter.service import Options, Service, ServiceError
 
@@ -61,15 +66,48 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _check_config(options: argparse.Namespace) -> int:
     configuration = load_configuration(options.config_file)
+    if options.explain or options.explain_source:
+        return _explain(options, configuration)
     url = base_url(configuration)
-    sys.stdout.write(f"# {options.config_file or 'no file, defaults'}: this configuration is good.\n")
-    sys.stdout.write(render_configuration(configuration, url))
+    _print(f"# {options.config_file or 'no file, defaults'}: this configuration is good.\n")
+    _print(render_configuration(configuration, url))
     try:
         admin_key_source(configuration)
     except ConfigurationError as error:
         # The file may be checked where the key is not, and must not be.
         sys.stderr.write(f"note: serve would not start here: {error}\n")
     return 0
+
+
+def _explain(options: argparse.Namespace, configuration: Configuration) -> int:
+    def tell(progress: str) -> None:
+        sys.stderr.write(f"{logs.redact(progress)}\n")
+
+    try:
+        facts = gather_facts(
+            configuration,
+            options.storage_path,
+            Source(options.explain_source) if options.explain_source else None,
+            environment=os.environ,
+            clock=time.time,
+            tell=tell,
+        )
+    except NothingAtHandError as error:
+        return _fail(str(error), EXIT_FAILED)
+    _print(f"{options.config_file or 'no file, defaults'}: this configuration is good.\n\n")
+    _print(render_report(configuration, facts, time.time()))
+    return 0
+
+
+def _print(text: str) -> None:
+    """Write to standard output whatever letters it knows, and until somebody stops reading."""
+    encoding = sys.stdout.encoding
+    try:
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would complain once more when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _simulate(options: argparse.Namespace) -> int:
@@ -99,14 +137,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = _add_command(commands, "serve", _serve, "poll OpenAI and serve /metrics (the default)")
     _add_config_file(serve)
-    serve.add_argument(
-        "--storage.path",
-        dest="storage_path",
-        type=Path,
-        default=Path("data"),
-        metavar="FOLDER",
-        help="where the state is kept; it needs a volume that lasts (default: data)",
-    )
+    _add_storage_path(serve, "where the state is kept; it needs a volume that lasts")
     serve.add_argument(
         "--storage.same-organization",
         dest="same_organization",
@@ -127,6 +158,19 @@ def _parser() -> argparse.ArgumentParser:
 
     check = _add_command(commands, "check-config", _check_config, "check a configuration and show it with all defaults")
     _add_config_file(check)
+    check.add_argument(
+        "--explain",
+        action="store_true",
+        help="tell instead which rule takes what of the last days' rows, which takes nothing, and what is unmapped",
+    )
+    check.add_argument(
+        "--explain.source",
+        dest="explain_source",
+        choices=tuple(each.value for each in Source),
+        help="state: what an exporter has read, also while it runs; api: asked now, with the admin key "
+        "(default: state if there is one, else api)",
+    )
+    _add_storage_path(check, "the state to explain by, which is not touched")
     return parser
 
 
@@ -156,6 +200,17 @@ def _add_config_file(command: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="YAML; every key is optional, so is the file",
+    )
+
+
+def _add_storage_path(command: argparse.ArgumentParser, meaning: str) -> None:
+    command.add_argument(
+        "--storage.path",
+        dest="storage_path",
+        type=Path,
+        default=Path("data"),
+        metavar="FOLDER",
+        help=f"{meaning} (default: data)",
     )
 
 
