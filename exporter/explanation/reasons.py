@@ -22,6 +22,7 @@ NOUNS: Final = {
 }
 """What people call what a condition looks at."""
 
+_ROW_HAS_NO: Final = "the row has no "
 _FEW_PROJECTS: Final = 3
 _SOME_RULES: Final = 3
 
@@ -84,21 +85,20 @@ class Reasons:
         if meeting.rivals:
             rivals = _some_rules(meeting.rivals)
             sentences.append(f"Whether {rivals} should take its rows first cannot be told, so nobody gets them.")
+        sentences += [
+            self._nothing_matches(condition, conditions[condition])
+            for condition in conditions
+            if self._has_no_such_name(rule, condition)
+        ] or [
+            f"Rows that match but for the {NOUNS[condition]}: "
+            f"{some([self.name(condition, value) for value in meeting.missed[condition]])}."
+            for condition in conditions
+            if condition in meeting.missed
+        ]
         if meeting.in_doubt:
-            sentences += self._in_doubt(rule, meeting.in_doubt)
-        if not sentences:
-            sentences += [
-                self._no_match(rule, condition)
-                for condition in conditions
-                if self._entries.get(condition) and not self._survey.met[condition].surely >> rule & 1
-            ]
-        if not sentences:
-            sentences += [
-                f"Rows that match but for the {NOUNS[condition]}: "
-                f"{some([self.name(condition, value) for value in meeting.missed[condition]])}."
-                for condition in conditions
-                if condition in meeting.missed
-            ]
+            sentences.append(f"Whether rows are its cannot be told: {self._doubts(rule, meeting.in_doubt)}.")
+        if meeting.possible_takers and not sentences:
+            sentences.append(f"What might be its, {_some_rules(meeting.possible_takers)} takes first.")
         return " ".join(sentences) or "Each of its conditions matches something, but never all of them the same row."
 
     def of_unmapped(self, one: Judged) -> Why:
@@ -111,8 +111,9 @@ class Reasons:
                 for condition, standing in standings.items()
                 if standing.possibly & ~standing.surely & undecided
             }
-            causes = ", ".join(dict.fromkeys(doubts.values()))
-            return Why(f"may be {listed(named(one.decision.undecided))}: {causes}", frozenset(doubts))
+            return Why(
+                f"may be {listed(named(one.decision.undecided))}: {_together(doubts.values())}", frozenset(doubts)
+            )
         near: dict[str, list[int]] = {}
         for condition, standing in standings.items():
             rules = self._about_projects & self._having[condition] & ~standing.possibly
@@ -155,22 +156,18 @@ class Reasons:
             return f"The {NOUNS[condition]} {listed(matching)} {have} no rows in these days."
         return self._nothing_matches(condition, pattern)
 
-    def _in_doubt(self, rule: int, examples: Iterable[Judged]) -> Iterable[str]:
-        doubts: dict[str, None] = {}
-        conditions: set[str] = set()
-        for one in examples:
-            for condition in self._conditions[rule]:
-                if self._is_doubt(rule, condition, one.kind):
-                    doubts[self._doubt(one.kind, condition)] = None
-                    conditions.add(condition)
-        for condition in self._conditions[rule]:
-            if (
-                condition in conditions
-                and self._entries.get(condition)
-                and not self._survey.listed[condition] >> rule & 1
-            ):
-                yield self._nothing_matches(condition, self._conditions[rule][condition])
-        yield f"Whether rows are its cannot be told: {', '.join(doubts)}."
+    def _has_no_such_name(self, rule: int, condition: str) -> bool:
+        """Whether a condition looks at names, which are known, and none of them nor any row meets it."""
+        is_met = self._survey.met[condition].surely | self._survey.listed.get(condition, 0)
+        return bool(self._entries.get(condition)) and not is_met >> rule & 1
+
+    def _doubts(self, rule: int, examples: Iterable[Judged]) -> str:
+        return _together(
+            self._doubt(one.kind, condition)
+            for one in examples
+            for condition in self._conditions[rule]
+            if self._is_doubt(rule, condition, one.kind)
+        )
 
     def _is_doubt(self, rule: int, condition: str, kind: Kind) -> bool:
         standing = self._attribution.workflows.standings(kind.traits).get(condition)
@@ -184,7 +181,7 @@ class Reasons:
             return f"{kind.endpoint.api} tells no {noun}"
         if dimension not in kind.grouping:
             return f"the API refused to tell {noun}s" if self._source is Source.API else f"read without {noun}s"
-        return f"the row has no {noun}"
+        return f"{_ROW_HAS_NO}{noun}"
 
     def name(self, condition: str, value: str) -> str:
         """Return what people call a value of what a condition looks at."""
@@ -221,6 +218,14 @@ def _about_some_projects(attribution: Attribution, survey: Survey) -> int:
 def named(rules: Iterable[int]) -> list[str]:
     """Name rules as error messages do, the first in full."""
     return [f"{'.' if number else 'workflows.'}{rule}" for number, rule in enumerate(rules)]
+
+
+def _together(doubts: Iterable[str]) -> str:
+    """Say each doubt once; what one row has not, in one go."""
+    once = dict.fromkeys(doubts)
+    missing = [doubt.removeprefix(_ROW_HAS_NO) for doubt in once if doubt.startswith(_ROW_HAS_NO)]
+    others = [doubt for doubt in once if not doubt.startswith(_ROW_HAS_NO)]
+    return ", ".join([*([_ROW_HAS_NO + " and no ".join(missing)] if missing else []), *others])
 
 
 def _some_rules(by_money: Sequence[int]) -> str:

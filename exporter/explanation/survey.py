@@ -73,23 +73,27 @@ class Meeting:
     """What an idle rule met. Examples come by money, the largest first, and end after a few.
 
     Attributes:
-        takers: rules that surely took rows before it could.
-        rivals: rules before it that might take what it would take, so that nobody gets it.
+        takers: rules that take rows first that surely would be its.
+        rivals: rules before it that might take such rows, so that nobody gets them.
+        possible_takers: rules that take rows first that might be its.
         in_doubt: kinds of rows that it might take, were more known of them.
         missed: of rows that surely meet all its conditions but one, what the one looks at, by condition.
     """
 
     takers: list[int] = field(default_factory=list)
     rivals: list[int] = field(default_factory=list)
+    possible_takers: list[int] = field(default_factory=list)
     in_doubt: list[Judged] = field(default_factory=list)
     missed: dict[str, list[str]] = field(default_factory=dict)
 
-    def note_taker(self, rule: int, decision: Decision) -> None:
-        """Note who got a row instead of `rule`, which would have taken it, or might have."""
-        if decision.rule is None:
+    def note(self, rule: int, decision: Decision, *, surely: bool) -> None:
+        """Note who gets a row instead of `rule`, whose it surely or possibly would be."""
+        if decision.rule is not None:
+            takers = self.takers if surely else self.possible_takers
+            if decision.rule not in takers:
+                takers.append(decision.rule)
+        elif surely:
             self.rivals += [rival for rival in decision.undecided if rival < rule and rival not in self.rivals]
-        elif decision.rule not in self.takers:
-            self.takers.append(decision.rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +188,9 @@ def _meetings(
     met = dict.fromkeys(workflows.conditions, Standing(0, 0))
     meetings = {rule: Meeting() for rule in _rules(idle)}
     # Rules that have met enough are left out from then on, and those that have met the very same before.
-    open_to_takers = open_to_doubt = idle
+    open_to_doubt = idle
     open_to_misses = dict.fromkeys(workflows.conditions, idle)
-    taken_before: dict[Decision, int] = defaultdict(int)
+    noted: dict[tuple[Decision, bool], int] = defaultdict(int)
     for one in judged:
         standings = workflows.standings(one.kind.traits)
         sure = possible = (1 << len(attribution.rules)) - 1
@@ -198,11 +202,10 @@ def _meetings(
             )
         decision = one.decision
         in_doubt = _bits(decision.undecided) & ~sure & idle
-        outdone = possible & ~in_doubt & open_to_takers & ~taken_before[decision]
-        taken_before[decision] |= outdone
-        for rule in _rules(outdone):
-            meetings[rule].note_taker(rule, decision)
-            open_to_takers &= ~_bit_if(rule, len(meetings[rule].takers) >= _EXAMPLES)
+        for surely, rules in ((True, sure & idle), (False, possible & ~sure & ~in_doubt & idle)):
+            for rule in _rules(rules & ~noted[decision, surely]):
+                meetings[rule].note(rule, decision, surely=surely)
+            noted[decision, surely] |= rules
         for rule in _rules(in_doubt & open_to_doubt):
             meetings[rule].in_doubt.append(one)
             open_to_doubt &= ~_bit_if(rule, len(meetings[rule].in_doubt) >= _EXAMPLES)
