@@ -8,10 +8,12 @@ import pytest
 from exporter.simulator.clock import SettableClock
 from exporter.simulator.server import running_simulator
 from tests.polling.living import BEGAN, RENAMED, Living, Organization
+from tests.polling.scripted_organization import Exporter
 from tests.polling.small_organization import BEGAN as SMALL_BEGAN
 from tests.polling.small_organization import small_organization
 
 Start = Callable[[str], Living]
+StartScripted = Callable[[str], Exporter]
 
 
 @pytest.fixture(scope="package")
@@ -67,3 +69,17 @@ def _starting(organization: Organization, tmp_path: Path) -> Iterator[Start]:
     yield start_one
     for living in started:
         living.exporter.close()
+
+
+@pytest.fixture
+def start_scripted(tmp_path: Path) -> Iterator[StartScripted]:
+    """Start an exporter of an organization of a few rows that the test writes down."""
+    started: list[Exporter] = []
+
+    def start_one(configuration: str) -> Exporter:
+        started.append(Exporter(tmp_path / "state", configuration))
+        return started[-1]
+
+    yield start_one
+    for exporter in started:
+        exporter.close()

@@ -1,13 +1,10 @@
 """OpenAI's own limits as gauges, and that an organization without them is as healthy as any."""
 
-from pathlib import Path
-
 import pytest
 
 from exporter.simulator.limits import ORGANIZATION_SPEND_LIMIT_USD, PROJECT_SPEND_LIMITS_USD
-from tests.polling.conftest import Start
+from tests.polling.conftest import Start, StartScripted
 from tests.polling.living import DAY, MINUTE, Living, Organization
-from tests.polling.scripted_organization import Exporter
 from tests.polling.small_organization import BEGAN
 
 API = "spend_limits"
@@ -48,16 +45,14 @@ def test_a_limit_is_enforced_from_the_day_the_bill_reaches_it(start_small: Start
     assert spend_limits(living, "enforcing") == {"": 0, "data-science": 0, "research-agents": 1}
 
 
-def test_a_renamed_project_s_limit_has_its_new_name_and_no_other(tmp_path: Path) -> None:
-    exporter = Exporter(tmp_path)
+def test_a_renamed_project_s_limit_has_its_new_name_and_no_other(start_scripted: StartScripted) -> None:
+    exporter = start_scripted("")
     exporter.organization.spend_limits = {"": 500, "proj_a": 20}
     exporter.pass_time()
     exporter.organization.projects["proj_a"] = "renamed"
     exporter.pass_time(30 * MINUTE)
-    shown = exporter.gauge("openai_spend_limit_usd", "project")
-    exporter.close()
 
-    assert shown == {"": 500, "renamed": 20}
+    assert exporter.gauge("openai_spend_limit_usd", "project") == {"": 500, "renamed": 20}
 
 
 @pytest.mark.parametrize("status", [403, 400, 404, 405])

@@ -1,11 +1,10 @@
 """Rules by the names of keys and people: a name is learned before it is needed, and nobody is asked in vain."""
 
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.polling.conftest import StartScripted
 from tests.polling.scripted_organization import Exporter, Spent, Used
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
@@ -23,29 +22,14 @@ workflows:
 """
 SELDOM = "polling: {directory_interval: 1d}\n"
 
-Start = Callable[[str], Exporter]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    started: list[Exporter] = []
-
-    def start_one(configuration: str) -> Exporter:
-        started.append(Exporter(tmp_path / "state", configuration))
-        return started[-1]
-
-    yield start_one
-    for each in started:
-        each.close()
-
 
 def tokens_today(exporter: Exporter, **labels: str) -> dict[str, float]:
     gauges = exporter.gauge("openai_usage_day_tokens", "workflow", day="today", **labels)
     return {workflow: value for workflow, value in gauges.items() if value}
 
 
-def test_a_new_key_s_first_posting_is_already_under_its_workflow(start: Start) -> None:
-    exporter = start(SELDOM + RULES)
+def test_a_new_key_s_first_posting_is_already_under_its_workflow(start_scripted: StartScripted) -> None:
+    exporter = start_scripted(SELDOM + RULES)
     organization = exporter.organization
     organization.used = [Used(100)]
     exporter.pass_time()
@@ -59,8 +43,8 @@ def test_a_new_key_s_first_posting_is_already_under_its_workflow(start: Start) -
     assert organization.requests["api_keys"] == 2
 
 
-def test_a_new_key_of_a_new_project_is_learned_with_it(start: Start) -> None:
-    exporter = start(SELDOM + RULES)
+def test_a_new_key_of_a_new_project_is_learned_with_it(start_scripted: StartScripted) -> None:
+    exporter = start_scripted(SELDOM + RULES)
     organization = exporter.organization
     organization.used = [Used(100)]
     exporter.pass_time()
@@ -76,8 +60,10 @@ def test_a_new_key_of_a_new_project_is_learned_with_it(start: Start) -> None:
     assert exporter.ledger.directory["api_keys"].keys() == {"key_1", "key_2"}
 
 
-def test_a_key_made_right_after_keys_were_read_is_unmapped_until_they_are_read_again(start: Start) -> None:
-    exporter = start(SELDOM + RULES)
+def test_a_key_made_right_after_keys_were_read_is_unmapped_until_they_are_read_again(
+    start_scripted: StartScripted,
+) -> None:
+    exporter = start_scripted(SELDOM + RULES)
     organization = exporter.organization
     organization.used = [Used(100)]
     exporter.pass_time()
@@ -94,8 +80,8 @@ def test_a_key_made_right_after_keys_were_read_is_unmapped_until_they_are_read_a
     assert organization.requests["api_keys"] == 2
 
 
-def test_deleted_keys_do_not_make_the_directory_be_read_over_and_over(start: Start) -> None:
-    exporter = start(SELDOM + RULES)
+def test_deleted_keys_do_not_make_the_directory_be_read_over_and_over(start_scripted: StartScripted) -> None:
+    exporter = start_scripted(SELDOM + RULES)
     organization = exporter.organization
     organization.used = [Used(100), Used(5, "key_deleted")]
     for _ in range(3 * HOUR // MINUTE):
@@ -109,8 +95,8 @@ def test_deleted_keys_do_not_make_the_directory_be_read_over_and_over(start: Sta
     assert exporter.counted() == {"search": 0, "unmapped": 5}
 
 
-def test_many_new_keys_are_learned_by_one_read(start: Start) -> None:
-    exporter = start(SELDOM + RULES)
+def test_many_new_keys_are_learned_by_one_read(start_scripted: StartScripted) -> None:
+    exporter = start_scripted(SELDOM + RULES)
     organization = exporter.organization
     exporter.pass_time()
     for number in range(200):
@@ -124,8 +110,8 @@ def test_many_new_keys_are_learned_by_one_read(start: Start) -> None:
     assert organization.requests["api_keys"] == 2
 
 
-def test_keys_that_cannot_be_read_at_start_hold_up_nothing_and_are_made_up_for(start: Start) -> None:
-    exporter = start(RULES)
+def test_keys_that_cannot_be_read_at_start_hold_up_nothing_and_are_made_up_for(start_scripted: StartScripted) -> None:
+    exporter = start_scripted(RULES)
     organization = exporter.organization
     organization.down = {"api_keys"}
     organization.used = [Used(100)]
@@ -146,8 +132,8 @@ def test_keys_that_cannot_be_read_at_start_hold_up_nothing_and_are_made_up_for(s
     assert exporter.counted() == {"unmapped": 30, "search": 20}
 
 
-def test_names_once_read_are_there_while_keys_cannot_be_read_and_after_a_restart(start: Start) -> None:
-    exporter = start(RULES)
+def test_names_once_read_are_there_while_keys_cannot_be_read_and_after_a_restart(start_scripted: StartScripted) -> None:
+    exporter = start_scripted(RULES)
     organization = exporter.organization
     organization.used = [Used(100)]
     exporter.pass_time()
@@ -163,8 +149,8 @@ def test_names_once_read_are_there_while_keys_cannot_be_read_and_after_a_restart
     assert tokens_today(exporter) == {"search": 125}
 
 
-def test_a_renamed_key_moves_to_the_workflow_of_its_new_name(start: Start) -> None:
-    exporter = start(RULES)
+def test_a_renamed_key_moves_to_the_workflow_of_its_new_name(start_scripted: StartScripted) -> None:
+    exporter = start_scripted(RULES)
     organization = exporter.organization
     organization.used = [Used(100)]
     exporter.pass_time()
@@ -178,16 +164,16 @@ def test_a_renamed_key_moves_to_the_workflow_of_its_new_name(start: Start) -> No
     assert tokens_today(exporter) == {"batch": 115}
 
 
-def test_a_row_without_a_key_is_nobodys_where_keys_tell_workflows_apart(start: Start) -> None:
-    exporter = start(RULES)
+def test_a_row_without_a_key_is_nobodys_where_keys_tell_workflows_apart(start_scripted: StartScripted) -> None:
+    exporter = start_scripted(RULES)
     exporter.organization.used = [Used(100), Used(9, None), Used(4, None, project=None)]
     exporter.pass_time()
 
     assert tokens_today(exporter) == {"search": 100, "unmapped": 13}
 
 
-def test_keys_are_only_asked_for_where_something_needs_them(start: Start) -> None:
-    exporter = start("directory: {spend_limits: false}")
+def test_keys_are_only_asked_for_where_something_needs_them(start_scripted: StartScripted) -> None:
+    exporter = start_scripted("directory: {spend_limits: false}")
     exporter.organization.used = [Used(100)]
     exporter.pass_time()
 
@@ -196,8 +182,8 @@ def test_keys_are_only_asked_for_where_something_needs_them(start: Start) -> Non
     assert all("api_key_id" not in account.grouping for account in exporter.ledger.accounts.values())
 
 
-def test_a_rule_by_person_goes_by_name_or_id_and_a_new_person_is_learned_at_once(start: Start) -> None:
-    exporter = start(SELDOM + BY_PERSON)
+def test_a_rule_by_person_goes_by_name_or_id_and_a_new_person_is_learned_at_once(start_scripted: StartScripted) -> None:
+    exporter = start_scripted(SELDOM + BY_PERSON)
     organization = exporter.organization
     organization.people = {"user-1": ("Ada Abel", "ada@acme.test")}
     organization.used = [Used(100, user="user-1")]
@@ -211,8 +197,8 @@ def test_a_rule_by_person_goes_by_name_or_id_and_a_new_person_is_learned_at_once
     assert organization.requests["users"] == 2
 
 
-def test_an_address_in_the_place_of_a_name_is_no_name(start: Start) -> None:
-    exporter = start(BY_PERSON)
+def test_an_address_in_the_place_of_a_name_is_no_name(start_scripted: StartScripted) -> None:
+    exporter = start_scripted(BY_PERSON)
     organization = exporter.organization
     organization.people = {"user-1": ("Ada ada@acme.test", "ada@acme.test"), "user-2": ("", "Ada b@acme.test")}
     organization.used = [Used(100, user="user-1"), Used(5, user="user-2")]
@@ -235,8 +221,10 @@ LISTS = {
 
 
 @pytest.mark.parametrize("slowest", list(LISTS))
-def test_lists_that_are_read_at_the_same_time_lose_nothing_of_each_other(start: Start, slowest: str) -> None:
-    exporter = start(EVERYTHING)
+def test_lists_that_are_read_at_the_same_time_lose_nothing_of_each_other(
+    start_scripted: StartScripted, slowest: str
+) -> None:
+    exporter = start_scripted(EVERYTHING)
     organization = exporter.organization
     organization.people = {"user-1": ("Ada", "ada@acme.test")}
     organization.spend_limits = {"": 500}
@@ -265,8 +253,8 @@ def test_lists_that_are_read_at_the_same_time_lose_nothing_of_each_other(start: 
     assert all(exporter.poller.health.apis[api].success for api in LISTS)
 
 
-def test_lists_switched_on_and_off_by_a_reload_come_and_go_at_once(start: Start) -> None:
-    exporter = start("")
+def test_lists_switched_on_and_off_by_a_reload_come_and_go_at_once(start_scripted: StartScripted) -> None:
+    exporter = start_scripted("")
     organization = exporter.organization
     organization.people = {"user-1": ("Ada", "ada@acme.test")}
     organization.spend_limits = {"": 500, "proj_a": 20}
@@ -292,8 +280,8 @@ def test_lists_switched_on_and_off_by_a_reload_come_and_go_at_once(start: Start)
 
 
 @pytest.mark.parametrize("api", list(LISTS))
-def test_a_list_read_while_it_is_switched_off_is_not_shown(start: Start, api: str) -> None:
-    exporter = start(EVERYTHING)
+def test_a_list_read_while_it_is_switched_off_is_not_shown(start_scripted: StartScripted, api: str) -> None:
+    exporter = start_scripted(EVERYTHING)
     organization = exporter.organization
     organization.people = {"user-1": ("Ada", "ada@acme.test")}
     organization.spend_limits = {"": 500}
@@ -305,8 +293,8 @@ def test_a_list_read_while_it_is_switched_off_is_not_shown(start: Start, api: st
     assert "acme.test" not in exporter.page()
 
 
-def test_a_person_s_address_goes_the_moment_it_is_switched_off(start: Start) -> None:
-    exporter = start("labels: {user: true}\ndirectory: {user_emails: true}")
+def test_a_person_s_address_goes_the_moment_it_is_switched_off(start_scripted: StartScripted) -> None:
+    exporter = start_scripted("labels: {user: true}\ndirectory: {user_emails: true}")
     exporter.organization.people = {"user-1": ("Ada", "ada@acme.test")}
     exporter.pass_time()
     assert 'openai_user_info{user_id="user-1",user="Ada",email="ada@acme.test"} 1' in exporter.page()
@@ -317,9 +305,9 @@ def test_a_person_s_address_goes_the_moment_it_is_switched_off(start: Start) -> 
 
 
 def test_a_reload_between_an_answer_and_the_names_it_needs_is_no_fault(
-    start: Start, caplog: pytest.LogCaptureFixture
+    start_scripted: StartScripted, caplog: pytest.LogCaptureFixture
 ) -> None:
-    exporter = start(RULES)
+    exporter = start_scripted(RULES)
     organization = exporter.organization
     organization.used = [Used(100)]
     exporter.pass_time()
