@@ -5,7 +5,6 @@ from typing import Final
 
 from exporter.configuration.consistency import owners
 from exporter.configuration.sections import Configuration, WorkflowRule
-from exporter.days import day_of
 from exporter.exact import subtract
 from exporter.explanation.budget_section import budget_section
 from exporter.explanation.facts import Facts, attribution_of
@@ -36,7 +35,7 @@ def render_report(configuration: Configuration, facts: Facts, now: float) -> str
         now: Unix seconds.
     """
     attribution = attribution_of(configuration, facts.names)
-    days = days_at_hand(facts.accounts, day_of(now))
+    days = days_at_hand(facts.accounts)
     if days is None:
         return "\n".join(["FACTS", *paragraph(f"There are no rows in {facts.place} yet.")]) + "\n"
     found = survey(attribution, facts.accounts, days)

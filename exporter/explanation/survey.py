@@ -125,15 +125,12 @@ def trait(traits: Traits, condition: str) -> str | None:
     return found
 
 
-def days_at_hand(accounts: Mapping[str, Account], today: int) -> Days | None:
-    """Return the last closed days and the open one; if the newest answer is older, as many days before it.
-
-    None if no API was ever read.
-    """
+def days_at_hand(accounts: Mapping[str, Account]) -> Days | None:
+    """Return the newest day any API has answered for, and the closed days before it; None if none was ever read."""
     newest = [account.applied_through for account in accounts.values() if account.applied_through is not None]
     if not newest:
         return None
-    last = min(max(newest), today)
+    last = max(newest)
     return Days(last - CLOSED_DAYS * SECONDS_PER_DAY, last)
 
 
@@ -166,7 +163,7 @@ def _kinds(attribution: Attribution, accounts: Mapping[str, Account], days: Days
         endpoint = ENDPOINTS[api]
         rows: dict[tuple[tuple[str, ...], RowKey], Sum] = defaultdict(Sum)
         for day, bucket in account.buckets.items():
-            if days.first <= day <= days.last:
+            if day >= days.first:
                 for key, values in bucket.rows.items():
                     rows[bucket.grouping, key] += _row(endpoint, key, values)
         for (grouping, key), each in rows.items():

@@ -12,8 +12,8 @@ from exporter.simulator.clock import SettableClock
 from exporter.simulator.server import RunningSimulator
 from tests.end_to_end.simulated_days import start_exporter
 
-NOW: Final = 1_794_042_000
-"""2026-11-07 09:00 UTC, a Saturday."""
+NOW: Final = 1_794_474_000
+"""2026-11-12 09:00 UTC, a Thursday."""
 TODAY: Final = NOW - NOW % SECONDS_PER_DAY
 
 MAPPING: Final = """

@@ -1,12 +1,15 @@
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from exporter.configuration.loading import ConfigurationError, parse_configuration
+from exporter.days import SECONDS_PER_DAY
 from exporter.exact import add, total
 from exporter.explanation.facts import Facts, NothingAtHandError, Source, attribution_of, gather_facts
 from exporter.explanation.reasons import Reasons
@@ -15,12 +18,13 @@ from exporter.explanation.survey import Survey, days_at_hand, survey
 from exporter.explanation.unmapped import group_unmapped
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import Store
+from exporter.openai_api.connection import Connection
 from exporter.simulator.faults import Burst, Faults, PathStatus
 from exporter.simulator.server import RunningSimulator
 from exporter.web.http_server import serving_in_thread
 from exporter.web.messages import Request, Response
 from tests.explanation.at_hand import Report
-from tests.explanation.living import MAPPING, NOW, TODAY, environment, make_state, true_bill, true_spend
+from tests.explanation.living import MAPPING, NOW, environment, make_state, true_bill, true_spend
 
 NANO = Decimal("1e-9")
 
@@ -34,13 +38,13 @@ class Inquiry:
         self._environment = (environment(simulator) if simulator else {}) | more
         self._state = state
 
-    def gather(self, source: Source | None = None) -> Facts:
+    def gather(self, source: Source | None = None, now: float = NOW) -> Facts:
         return gather_facts(
             self.configuration,
             self._state,
             source,
             environment=self._environment,
-            clock=lambda: NOW,
+            clock=lambda: now,
             tell=self.told.append,
         )
 
@@ -48,7 +52,7 @@ class Inquiry:
         return Report(render_report(self.configuration, self.gather(source), NOW))
 
     def survey(self, facts: Facts) -> Survey:
-        days = days_at_hand(facts.accounts, TODAY)
+        days = days_at_hand(facts.accounts)
         assert days is not None
         return survey(attribution_of(self.configuration, facts.names), facts.accounts, days)
 
@@ -172,8 +176,25 @@ def test_without_a_state_the_api_is_asked_and_that_is_told(tmp_path: Path, simul
     assert facts.source is Source.API
     assert inquiry.told[0] == f"there is no state in {tmp_path / 'none'}, the API is asked instead"
     assert "reading the names of api keys" in inquiry.told
-    assert "reading costs from 2026-10-31 to today" in inquiry.told
     assert not (tmp_path / "none").exists()
+
+
+def test_the_bill_is_asked_for_from_the_first_of_the_month_or_for_the_last_days_if_that_is_longer(
+    tmp_path: Path, simulator: RunningSimulator
+) -> None:
+    for days_ago, first in ((0, "2026-11-01"), (10, "2026-10-26")):
+        inquiry = Inquiry(simulator, tmp_path, "")
+        inquiry.gather(Source.API, NOW - days_ago * SECONDS_PER_DAY)
+        assert f"reading costs from {first} to today" in inquiry.told
+
+
+@pytest.mark.parametrize("source", Source)
+def test_budgets_are_told_of_the_whole_month(simulator: RunningSimulator, state: Path, source: Source) -> None:
+    told = Inquiry(simulator, state, "budgets: [{budget: all, limit_usd: 5}]").report(source)
+
+    month = sum((row["amount"] for row in true_bill(simulator, days=11)), Decimal(0))
+    assert told.by("BUDGETS", "budget", "all")["billed USD"] == f"{month:,.2f}"
+    assert "known from" not in told["BUDGETS"]
 
 
 def test_only_the_names_and_dimensions_that_the_rules_need_are_asked_for(
@@ -230,7 +251,10 @@ def test_a_request_that_is_repeated_is_told(tmp_path: Path, simulator: RunningSi
     [
         (Faults(revoked=True), "refused the admin key (HTTP 401)"),
         (Faults(missing_scopes=["api.usage.read"]), "costs: OpenAI refused the admin key (HTTP 403)"),
-        (Faults(prefix="/v1/organization/usage", status=[PathStatus(prefix="/v1/", status=418)]), "gave nothing"),
+        (
+            Faults(status=[PathStatus(prefix="/v1/", status=418)]),
+            "gave nothing to explain by: projects: OpenAI refused",
+        ),
     ],
 )
 def test_an_api_that_gives_no_rows_is_nothing_to_explain_by(
@@ -238,11 +262,29 @@ def test_an_api_that_gives_no_rows_is_nothing_to_explain_by(
 ) -> None:
     simulator.simulator.set_faults(faults)
 
+    inquiry = Inquiry(simulator, tmp_path)
     with pytest.raises(NothingAtHandError) as caught:
-        Inquiry(simulator, tmp_path).gather(Source.API)
+        inquiry.gather(Source.API)
 
     assert said in str(caught.value)
+    # A key that may not read the bill may read no usage either.
+    assert any("usage" in line for line in inquiry.told) == ("gave nothing" in said)
     assert simulator.admin_key not in str(caught.value)
+
+
+def test_where_nobody_answers_the_first_question_no_other_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.explanation.facts.Connection", partial(Connection, sleep=lambda _seconds: None))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    nobody = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_ADMIN_KEY": "sk-admin-x"}
+    inquiry = Inquiry(None, tmp_path, **nobody)
+
+    with pytest.raises(NothingAtHandError, match=r"no connection.*check the base URL, the network and the proxy"):
+        inquiry.gather(Source.API)
+
+    assert [line for line in inquiry.told if line.startswith("reading")] == ["reading the names of projects"]
 
 
 def test_rows_that_could_not_be_read_are_told(tmp_path: Path, simulator: RunningSimulator) -> None:

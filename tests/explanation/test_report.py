@@ -186,7 +186,7 @@ def test_rules_and_the_unmapped_rest_sum_up_to_the_last_decimal() -> None:
     odd = [cost("proj_a", "0.1234567890123456789012345678901234"), cost("proj_b", "1E+17"), cost(None, "-1E-30")]
     parsed = configuration(RULES)
     at_hand = facts(odd)
-    days = days_at_hand(at_hand.accounts, TODAY)
+    days = days_at_hand(at_hand.accounts)
     assert days is not None
     found = survey(attribution_of(parsed, at_hand.names), at_hand.accounts, days)
 
@@ -289,6 +289,30 @@ def test_conditions_that_never_meet_in_one_row_are_told_by_what_is_there_instead
     assert why_idle(rules, facts(rows)) == (
         "Rows that match but for the project: Data Science. Rows that match but for the model: o3, gpt-5."
     )
+
+
+def test_only_what_surely_meets_the_rest_is_told_as_a_near_miss() -> None:
+    rules = "workflows: [{workflow: it, match: {project: core, api_key: 'search-.*'}}]"
+    rows = [cost("proj_a", "9"), cost("proj_c", "5", key="key_1"), cost("proj_b", "3", key="key_2")]
+
+    assert why_idle(rules, facts(rows)) == (
+        "Rows that match but for the project: Data Science. Rows that match but for the API key: chat-1."
+    )
+
+
+def test_rules_that_take_what_only_might_be_a_rules_are_no_reason_if_there_is_a_better_one() -> None:
+    rules = """
+workflows:
+  - {workflow: batch, match: {project: core, api_key: "batch-.*"}}
+  - {workflow: ada, match: {project: core, user: Ada}}
+"""
+    names = {**NAMES, "users": {**NAMES["users"], "user-2": DirectoryEntry("Bo")}}
+    keyed = cost("proj_b", "5", key="key_3")
+
+    assert why_idle(rules, facts([keyed, cost("proj_b", "3", key="key_1", user_id="user-2")], names=names), 1) == (
+        "Rows that match but for the user: Bo."
+    )
+    assert why_idle(rules, facts([keyed]), 1) == "What might be its, workflows.0 takes first."
 
 
 def test_a_rule_whose_rows_others_take_first_names_them() -> None:
@@ -503,6 +527,7 @@ def test_none_in_brackets_is_warned_of_for_it_is_a_group() -> None:
 workflows:
   - {workflow: a, match: {project: "core|(none)"}}
   - {workflow: b, match: {project: '\(none\)'}}
+  - {workflow: c, match: {project: '.?(none).?'}}
 budgets: [{budget: b, limit_usd: 1, match: {project: "(none)"}}]
 """
     told = report(rules, facts(COSTS)).flat("WARNINGS")

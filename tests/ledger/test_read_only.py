@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.ledger.counters import Counter
 from exporter.ledger.read_only import AbsentStateError, ObservedState, read_state
 from exporter.ledger.store import LOCK_FILE, SCHEMA_VERSION, STATE_FILE, DirectoryEntry, StateError, Store
 from tests.ledger import state_holder
@@ -27,6 +28,12 @@ def newest_poll(observed: ObservedState) -> int:
     rows = account.buckets[day(0)].rows if account.buckets else {}
     number = int(rows[embedding("polls")][0]) if rows else 0
     assert rows == (state_holder.rows_at(number) if number else {})
+    # Other tables are of the same moment.
+    for key, values in rows.items():
+        held = account.held.get(key, (0, 0))
+        for name, value, held_back in zip(state_holder.series_of("", key), values, held, strict=True):
+            counter = observed.state.counters.get(name, Counter()) if name else Counter()
+            assert counter.value - held_back == value
     return number
 
 
@@ -83,7 +90,7 @@ def test_the_newest_commit_of_a_running_exporter_is_read_and_nothing_is_touched(
 def test_reading_while_another_process_commits_all_the_time_gives_whole_commits(tmp_path: Path) -> None:
     with process("commit-for-ever", tmp_path) as running:
         assert running.stdout is not None
-        for _ in range(10):
+        for _ in range(30):
             acknowledged = int(running.stdout.readline())
             assert newest_poll(read_state(tmp_path)) >= acknowledged
         running.kill()
