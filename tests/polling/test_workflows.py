@@ -17,7 +17,8 @@ MAPPED = r"""
 polling: {directory_interval: 1h}
 workflows:
   - {workflow: nightly-classification, team: data, match: {project: data-science, api_key: "batch-.*"}}
-  - {workflow: notebooks, team: data, business_unit: corporate, match: {project: data-science, api_key: "notebook-.*"}}
+  # All the rest of the project, but not what has no key: that might be the former's.
+  - {workflow: notebooks, team: data, business_unit: corporate, match: {project: data-science}}
   - {workflow: evaluation, team: data, match: {project: evals}}
   - {workflow: employee-copilot, team: workplace, match: {project: "internal-tools|employee-copilot"}}
   - {workflow: research-agent, team: operations, match: {project: research-agents}}
