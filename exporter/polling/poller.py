@@ -318,19 +318,27 @@ class Poller:
 
     def _refresh_names_for(self, answer: Answer) -> None:
         """Learn new ids' names before anything is posted under the ids; never at the price of waiting in vain."""
+        # What needs no name waits for none.
+        if not any(self._ids_without_name(api, answer) for api in NAME_DIMENSIONS):
+            return
         # One at a time: another API that meets the same project at this moment waits for its name too.
         with self._names_lock:
-            for api, dimension in NAME_DIMENSIONS.items():
-                if not self._names_can_be_had(api):
-                    continue
-                known = self._ledger.directory[api].keys()
-                unknown = ids_in(answer, dimension) - known - self._nameless.get(api, frozenset())
+            for api in NAME_DIMENSIONS:
+                unknown = self._ids_without_name(api, answer)
                 age = self._clock() - self._names_read_at.get(api, float("-inf"))
                 if unknown and not 0 <= age < _NAMES_REFRESH_SECONDS[api]:
                     self.poll(api)
                     if api != PROJECTS and self._names_can_be_had(api):
                         # Every project has a name, sooner or later; a deleted key or user has none any more.
-                        self._nameless[api] = self._nameless.get(api, frozenset()) | (unknown - known)
+                        deleted = unknown - self._ledger.directory[api].keys()
+                        self._nameless[api] = self._nameless.get(api, frozenset()) | deleted
+
+    def _ids_without_name(self, api: str, answer: Answer) -> frozenset[str]:
+        """Return the ids in the answer that the list of this API may name, if it can be had."""
+        if not self._names_can_be_had(api):
+            return frozenset()
+        known = self._ledger.directory[api].keys()
+        return ids_in(answer, NAME_DIMENSIONS[api]) - known - self._nameless.get(api, frozenset())
 
     def _names_can_be_had(self, api: str) -> bool:
         # A reload may switch it off at any moment.

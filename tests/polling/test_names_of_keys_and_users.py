@@ -323,3 +323,34 @@ def test_a_reload_between_an_answer_and_the_names_it_needs_is_no_fault(
 
     assert not [record for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}]
     assert sum(exporter.counted().values()) == 7
+
+
+def test_what_needs_no_name_does_not_wait_while_another_api_learns_one(start_scripted: StartScripted) -> None:
+    exporter = start_scripted(RULES)
+    organization = exporter.organization
+    organization.used, organization.spent = [Used(100)], [Spent("1")]
+    exporter.pass_time()
+    exporter.clock.advance(HOUR)
+    organization.keys["key_2"] = "proj_a", "batch-1"
+    organization.used.append(Used(7, "key_2"))
+    is_asked, go_on = threading.Event(), threading.Event()
+
+    def hold_up(api: str) -> None:
+        if api == "api_keys":
+            is_asked.set()
+            assert go_on.wait(20)
+
+    organization.before_answer = hold_up
+    slow = threading.Thread(target=exporter.poller.poll, args=("usage/completions",))
+    slow.start()
+    assert is_asked.wait(20)
+    other = threading.Thread(target=exporter.poller.poll, args=("costs",))
+    other.start()
+    other.join(10)
+    waits = other.is_alive()
+    go_on.set()
+    slow.join()
+    other.join()
+
+    assert not waits
+    assert exporter.counted() == {"search": 0, "batch": 7}
