@@ -91,6 +91,15 @@ def test_a_bill_that_does_not_reach_back_so_far_is_said_to() -> None:
     assert "bill 2026-11-05 to 2026-11-06, as far as it was read: 1 rows" in told.flat("FACTS")
 
 
+def test_the_newest_day_of_any_api_is_the_last_one_told_of() -> None:
+    # Just after midnight usage was read again, the bill was not.
+    accounts = {**facts([], USAGE).accounts, "costs": account("costs", {TODAY - 9 * DAY: [], TODAY - DAY: COSTS})}
+    told = report(RULES, Facts(Source.STATE, "the state", "", NOW, accounts, NAMES))
+
+    assert "bill 2026-10-30 to 2026-11-06, the last 7 closed days and today so far: 9 rows" in told.flat("FACTS")
+    assert told.by("RULES", "rule", "workflows.0")["usage"] == "1"
+
+
 def test_a_state_without_rows_says_so() -> None:
     empty = Facts(Source.STATE, "the state in /data", "", NOW, {api: Account(api) for api in ENDPOINTS}, {})
 
