@@ -135,10 +135,10 @@ def test_an_unexpected_exception_in_one_api_stops_no_other(
     living = start("")
     read = living.poller._reader.read
 
-    def read_all_but_embeddings(endpoint: object, *window: object) -> object:
+    def read_all_but_embeddings(endpoint: object, *window: object, **more: object) -> object:
         if endpoint is ENDPOINTS["usage/embeddings"]:
             raise ZeroDivisionError("a fault of ours")
-        return read(endpoint, *window)  # type: ignore[arg-type]  # passed on as it came
+        return read(endpoint, *window, **more)  # type: ignore[arg-type]  # passed on as it came
 
     monkeypatch.setattr(living.poller._reader, "read", read_all_but_embeddings)
     living.poller.poll_due()
