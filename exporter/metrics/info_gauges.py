@@ -36,10 +36,10 @@ def workflow_info(rules: Sequence[WorkflowRule]) -> dict[SeriesName, Amount]:
 
 
 def line_item_info(costs: Account) -> dict[SeriesName, Amount]:
-    """Return one series per line item of the bill that the ledger holds, with its newest unit."""
+    """Return one series per line item of the bill that the ledger holds, with its newest unit; one for none, too."""
     position = COSTS.dimensions.index("line_item")
     # Two series for one line item would break every join on it.
-    units = {line_item: "" for bucket in costs.buckets.values() for key in bucket.rows if (line_item := key[position])}
+    units = {key[position] or "": "" for bucket in costs.buckets.values() for key in bucket.rows}
     for day in sorted(costs.quantities):
         for item in sorted(costs.quantities[day]):
             units[item.line_item] = item.unit or units.get(item.line_item, "")

@@ -1,8 +1,10 @@
 """What can go wrong between the exporter and the API, each as one clear line for a log."""
 
+import re
 from typing import Final, Self
 
 _LONGEST_QUOTE: Final = 300
+_E_MAIL_ADDRESS: Final = re.compile(r"[^\s@\"'<>(),;:]{1,64}@[\w-]+(?:\.[\w-]+)+")
 
 
 class OpenAIError(Exception):
@@ -111,7 +113,8 @@ class RequestRefused(OpenAIError):  # noqa: N818 - named for what happened
 
 
 def quoted(message: str) -> str:
-    """Put foreign words behind a colon, on one line and of bounded length."""
+    """Put foreign words behind a colon, on one line, of bounded length and without e-mail addresses."""
+    message = _E_MAIL_ADDRESS.sub("(e-mail address)", message[: 8 * _LONGEST_QUOTE])
     line = " ".join("".join(c if c.isprintable() else " " for c in message[: 4 * _LONGEST_QUOTE]).split())
     if not line:
         return ""

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from exporter.attribution import Attribution
-from exporter.budgets import BudgetSelection, idle_budgets, scope
+from exporter.budgets import BudgetSelection
 from exporter.configuration.loading import ConfigurationError
 from exporter.configuration.sections import Configuration
 from exporter.days import day_of
 from exporter.ledger.account import Account
-from exporter.ledger.ledger import Applied, Ledger
+from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import StateError
 from exporter.ledger.window import first_day_too_coarse, read_window
 from exporter.metrics.self_metrics import SelfMetrics
@@ -28,18 +28,19 @@ from exporter.openai_api.errors import BadAnswer, EndpointAbsent, KeyRefused, Op
 from exporter.openai_api.projects import Project
 from exporter.openai_api.reading import WindowReader
 from exporter.openai_api.readings import Readings
+from exporter.polling.announcements import Announcements
 from exporter.polling.directories import (
     API_KEYS,
     NAME_DIMENSIONS,
     PROJECTS,
     USERS,
-    ids_in,
     read_directory,
     still_shown,
     wanted_directories,
     without,
 )
 from exporter.polling.health import Health
+from exporter.polling.missing_names import MissingNames
 from exporter.polling.schedule import Turn
 from exporter.pricing.list_prices import load_list_prices
 
@@ -51,8 +52,6 @@ _ABSENT_RECHECK_SECONDS: Final = 6 * 3600.0
 _LONGEST_REST_SECONDS: Final = 3600.0
 # After a fault of ours in the polling loop itself.
 _PAUSE_AFTER_FAULT_SECONDS: Final = 30.0
-# Unknown ids make the directory be read at once, but not more often than this. Keys take a request per project.
-_NAMES_REFRESH_SECONDS: Final = {PROJECTS: 60.0, API_KEYS: 300.0, USERS: 300.0}
 # A new series stands at 0 for this many scrapes, so that Prometheus has surely seen the zero.
 _SCRAPES_AT_ZERO: Final = 2
 _LONGEST_NAP_SECONDS: Final = 1.0
@@ -118,12 +117,9 @@ class Poller:
         # Nothing is to be posted under an id where a name can be had.
         self._names_come_first = True
         self._refused_keys: dict[str, AdminKey] = {}
-        self._names_read_at: dict[str, float] = {}
-        # Ids that a whole list did not hold: deleted keys and users have no name to wait for.
-        self._nameless: dict[str, frozenset[str]] = {}
+        self._missing_names = MissingNames()
         self._names_lock = threading.Lock()
-        self._unpriced_told: frozenset[str] = frozenset()
-        self._budgets_checked = False
+        self._announcements = Announcements(self_metrics)
         self._turns: dict[str, Turn] = {}
         self._builder = SnapshotBuilder()
         self._attribution = self._newest_attribution()
@@ -170,9 +166,9 @@ class Poller:
                 return
             self._setting = setting
             self._names_come_first = True
-            self._nameless.clear()
+            self._missing_names.forget()
             self._readings = still_shown(self._readings, setting.configuration)
-            self._budgets_checked = False
+            self._announcements.configured_anew()
             self._ledger.book.limit = setting.configuration.limits.series_per_family
             self._attribution = self._newest_attribution()
             self._plan()
@@ -314,7 +310,12 @@ class Poller:
             )
             if applied.committed:
                 self._publish()
-            self._tell_applied(endpoint, answer, applied, grouping)
+            if applied.settlement.account.changed_at is not None:
+                self.health.data_changed(endpoint.api, applied.settlement.account.changed_at)
+            self._announcements.applied(endpoint, answer, applied, grouping)
+            if endpoint is COSTS:
+                selection = BudgetSelection(setting.configuration.budgets, self._attribution)
+                self._announcements.budgets(selection, self._ledger.accounts)
 
     def _refresh_names_for(self, answer: Answer) -> None:
         """Learn new ids' names before anything is posted under the ids; never at the price of waiting in vain."""
@@ -325,20 +326,14 @@ class Poller:
         with self._names_lock:
             for api in NAME_DIMENSIONS:
                 unknown = self._ids_without_name(api, answer)
-                age = self._clock() - self._names_read_at.get(api, float("-inf"))
-                if unknown and not 0 <= age < _NAMES_REFRESH_SECONDS[api]:
+                if unknown and self._missing_names.may_be_read(api, self._clock()):
                     self.poll(api)
-                    if api != PROJECTS and self._names_can_be_had(api):
-                        # Every project has a name, sooner or later; a deleted key or user has none any more.
-                        deleted = unknown - self._ledger.directory[api].keys()
-                        self._nameless[api] = self._nameless.get(api, frozenset()) | deleted
+                    if self._names_can_be_had(api):
+                        self._missing_names.stay_missing(api, unknown - self._ledger.directory[api].keys())
 
     def _ids_without_name(self, api: str, answer: Answer) -> frozenset[str]:
-        """Return the ids in the answer that the list of this API may name, if it can be had."""
-        if not self._names_can_be_had(api):
-            return frozenset()
         known = self._ledger.directory[api].keys()
-        return ids_in(answer, NAME_DIMENSIONS[api]) - known - self._nameless.get(api, frozenset())
+        return self._missing_names.of(api, answer, known) if self._names_can_be_had(api) else frozenset()
 
     def _names_can_be_had(self, api: str) -> bool:
         # A reload may switch it off at any moment.
@@ -359,7 +354,7 @@ class Poller:
                 self._attribution = self._newest_attribution()
             readings = still_shown(found.update(self._readings), setting.configuration)
             self._show(readings, even_if_unchanged=learned)
-        self._names_read_at[api] = now
+        self._missing_names.was_read(api, now)
 
     def _show(self, readings: Readings, *, even_if_unchanged: bool = False) -> None:
         if even_if_unchanged or readings != self._readings:
@@ -408,44 +403,9 @@ class Poller:
     def _publish(self) -> None:
         snapshot = self._builder.build(self._ledger, self._attribution, self._clock(), self._surroundings())
         self.pages.snapshot = snapshot
-        for model in sorted(snapshot.unpriced_models - self._unpriced_told):
-            _log.warning(
-                "no price is known for this model's tokens, estimates leave them out; the configuration's prices can "
-                "name one until it is on the bill",
-                extra={"model": model},
-            )
-        self._unpriced_told |= snapshot.unpriced_models
+        self._announcements.unpriced(snapshot.unpriced_models)
         self._self_metrics.state_commit.set(self._ledger.committed_at)
         self._self_metrics.state_bytes.set(self._ledger.state_bytes())
-
-    def _tell_applied(self, endpoint: Endpoint, answer: Answer, applied: Applied, wanted: tuple[str, ...]) -> None:
-        api = endpoint.api
-        metrics = self._self_metrics
-        settlement = applied.settlement
-        if settlement.account.changed_at is not None:
-            self.health.data_changed(api, settlement.account.changed_at)
-        for dimension in endpoint.dimensions:
-            if dimension in wanted:
-                metrics.grouping_enabled.labels(api, dimension).set(dimension in answer.grouping)
-            else:
-                metrics.grouping_enabled.remove(api, dimension)
-        metrics.add_each(metrics.rows_rejected, api, answer.rejected)
-        metrics.add_each(metrics.revisions, api, {"up": settlement.revisions_up, "down": settlement.revisions_down})
-        for family, count in applied.overflowed.items():
-            metrics.series_overflow.labels(family).inc(count)
-        if endpoint is COSTS and not self._budgets_checked:
-            self._budgets_checked = True
-            self._warn_of_idle_budgets()
-        if applied.rows_changed:
-            _log.debug("answer applied", extra={"api": api, "rows_changed": applied.rows_changed})
-
-    def _warn_of_idle_budgets(self) -> None:
-        selection = BudgetSelection(self._setting.configuration.budgets, self._attribution)
-        for budget in idle_budgets(selection, self._ledger.accounts):
-            _log.warning(
-                "nothing of the bill counts against this budget; check what it matches",
-                extra={"budget": budget.budget, "scope": scope(budget)},
-            )
 
 
 def _check_no_day_is_missing(account: Account, answer: Answer) -> None:

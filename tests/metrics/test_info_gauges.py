@@ -53,6 +53,11 @@ def units_shown(account: Account) -> dict[str, str]:
     return found
 
 
+def test_rows_without_a_line_item_have_a_series_too_so_that_a_join_drops_none() -> None:
+    (series,) = shown(line_item_info(bill({0: [("proj_a", None), ("proj_a", "")]})), LINE_ITEM_INFO)
+    assert set(series.values()) == {""}
+
+
 def test_every_line_of_the_simulated_bill_is_there_once_with_its_parts_and_unit() -> None:
     days = range(MONDAY - 14 * DAY, MONDAY, DAY)
     on_the_bill: set[str] = set()
@@ -103,10 +108,6 @@ def test_a_line_that_several_projects_have_on_several_days_is_there_once() -> No
     account = bill({0: [("proj_a", "whisper"), ("proj_b", "whisper")], 1: [("proj_a", "whisper"), (None, "other")]})
 
     assert units_shown(account) == {"whisper": "", "other": ""}
-
-
-def test_money_without_a_line_item_has_nothing_to_say() -> None:
-    assert units_shown(bill({0: [("proj_a", None), ("proj_a", "")]})) == {}
 
 
 @pytest.mark.parametrize(

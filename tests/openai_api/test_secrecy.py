@@ -15,7 +15,7 @@ from exporter.openai_api.admin_key import AdminKey
 from exporter.openai_api.connection import Bounds
 from exporter.openai_api.directory import Directory
 from exporter.openai_api.endpoints import COSTS
-from exporter.openai_api.errors import KeyRefused, OpenAIError
+from exporter.openai_api.errors import KeyRefused, OpenAIError, RequestRefused
 from exporter.openai_api.reading import WindowReader
 from tests.openai_api.stand_ins import (
     AUGUST,
@@ -155,3 +155,12 @@ def test_keys_can_be_compared_to_notice_a_change() -> None:
     assert AdminKey(KEY) != AdminKey(KEY + "x")
     assert AdminKey(KEY) != KEY
     assert AdminKey(KEY).reveal() == KEY
+
+
+def test_what_openai_says_is_repeated_without_e_mail_addresses() -> None:
+    refusal = RequestRefused(
+        "costs", 400, "User 'ada.abel+x@acme.example.com' (ada@acme.test) may not, not even @noon."
+    )
+    assert "acme" not in str(refusal)
+    assert "ada" not in str(refusal)
+    assert "User '(e-mail address)' ((e-mail address)) may not, not even @noon." in str(refusal)

@@ -60,9 +60,7 @@ def test_a_new_key_of_a_new_project_is_learned_with_it(start_scripted: StartScri
     assert exporter.ledger.directory["api_keys"].keys() == {"key_1", "key_2"}
 
 
-def test_a_key_made_right_after_keys_were_read_is_unmapped_until_they_are_read_again(
-    start_scripted: StartScripted,
-) -> None:
+def test_a_key_made_right_after_keys_were_read_is_learned_all_the_same(start_scripted: StartScripted) -> None:
     exporter = start_scripted(SELDOM + RULES)
     organization = exporter.organization
     organization.used = [Used(100)]
@@ -70,13 +68,9 @@ def test_a_key_made_right_after_keys_were_read_is_unmapped_until_they_are_read_a
     organization.keys["key_2"] = "proj_a", "batch-1"
     organization.used.append(Used(7, "key_2"))
     exporter.pass_time(MINUTE)
-    assert exporter.counted() == {"search": 0, "unmapped": 7}
-    organization.used.append(Used(3, "key_2"))
-    exporter.pass_time(4 * MINUTE)
 
-    # What was posted stays where it was posted; gauges say what is known now.
-    assert exporter.counted() == {"search": 0, "unmapped": 7, "batch": 3}
-    assert tokens_today(exporter) == {"search": 100, "batch": 10}
+    assert exporter.counted() == {"search": 0, "batch": 7}
+    assert tokens_today(exporter) == {"search": 100, "batch": 7}
     assert organization.requests["api_keys"] == 2
 
 
@@ -86,7 +80,7 @@ def test_deleted_keys_do_not_make_the_directory_be_read_over_and_over(start_scri
     organization.used = [Used(100), Used(5, "key_deleted")]
     for _ in range(3 * HOUR // MINUTE):
         exporter.pass_time(MINUTE)
-    # Once at the beginning, and once more when five minutes later they were still unknown.
+    # Once at the beginning, and once more when a row met the key.
     assert organization.requests["api_keys"] == 2
     organization.used.append(Used(5, "key_deleted_too"))
     for _ in range(HOUR // MINUTE):
