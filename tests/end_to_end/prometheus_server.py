@@ -1,5 +1,6 @@
 """A real Prometheus over samples that carry their own timestamps."""
 
+import re
 import socket
 import subprocess
 import time
@@ -13,6 +14,7 @@ import httpx
 from tests.prometheus_tools import program
 
 _START_SECONDS = 60
+_RULES_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +23,15 @@ class PrometheusServer:
 
     Attributes:
         url: its root.
+        client: what asks it; kept, because making one takes longer than an answer.
     """
 
     url: str
+    client: httpx.Client
 
     def query(self, expression: str, at: float) -> dict[tuple[tuple[str, str], ...], float]:
         """Evaluate an instant query; return values by sorted label pairs."""
-        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression, "time": str(at)}, timeout=60)
+        answer = self.client.get(f"{self.url}/api/v1/query", params={"query": expression, "time": str(at)})
         answer.raise_for_status()
         return {
             tuple(sorted(series["metric"].items())): float(series["value"][1])
@@ -36,9 +40,29 @@ class PrometheusServer:
 
     def targets(self) -> list[dict[str, str]]:
         """Return the active targets with their health and last error."""
-        answer = httpx.get(f"{self.url}/api/v1/targets", params={"state": "active"}, timeout=60)
+        answer = self.client.get(f"{self.url}/api/v1/targets", params={"state": "active"})
         targets: list[dict[str, str]] = answer.json()["data"]["activeTargets"]
         return targets
+
+    def wait_for_rules(self, *, rounds: int) -> None:
+        """Wait until every group of rules was evaluated that many times."""
+        deadline = time.monotonic() + _RULES_SECONDS
+        while time.monotonic() < deadline:
+            page = self.client.get(f"{self.url}/metrics").text
+            evaluated = re.findall(r"^prometheus_rule_group_iterations_total\{.*\} (\S+)$", page, re.MULTILINE)
+            if evaluated and min(map(float, evaluated)) >= rounds:
+                return
+            # A foreign process: there is no clock of ours that could say when it is done.
+            time.sleep(0.1)
+        raise AssertionError(f"Prometheus did not evaluate its rules {rounds} times")
+
+    def rule_errors(self) -> tuple[int, dict[str, str]]:
+        """Return how many rules are loaded, and what went wrong with those that did not evaluate."""
+        groups = self.client.get(f"{self.url}/api/v1/rules").json()["data"]["groups"]
+        loaded = [rule for group in groups for rule in group["rules"]]
+        return len(loaded), {
+            rule["name"]: rule.get("lastError", rule["health"]) for rule in loaded if rule["health"] != "ok"
+        }
 
 
 @contextmanager
@@ -64,7 +88,8 @@ def prometheus(folder: Path, configuration: str = "") -> Iterator[PrometheusServ
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until_ready(url, process, log)
-        yield PrometheusServer(url)
+        with httpx.Client(timeout=60) as client:
+            yield PrometheusServer(url, client)
     finally:
         process.terminate()
         process.wait(timeout=60)
