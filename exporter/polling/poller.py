@@ -155,10 +155,12 @@ class Poller:
     def reconfigure(self, setting: Setting) -> None:
         """Use another setting from now on; everything is polled again at once.
 
-        The same setting again only forgets refused keys: whoever reloads often must not keep polls from their end.
+        The same setting again only asks again what was refused: whoever reloads often must not keep polls from their
+        end.
         """
         with self._lock:
-            for api in self._refused_keys:
+            absent = {api for api, health in self.health.apis.items() if health.absent}
+            for api in absent | self._refused_keys.keys():
                 if api in self._turns:
                     self._turns[api].due = self._clock()
             self._refused_keys.clear()

@@ -73,6 +73,20 @@ def test_limits_that_are_refused_are_no_failure_of_the_exporter(
     assert spend_limits(living).keys() == (others if status == 404 else set())
 
 
+def test_a_reload_asks_again_for_limits_that_the_key_was_not_good_for(start_small: Start, small: Organization) -> None:
+    small.set_faults(status=[{"prefix": "/v1/organization/spend_limit", "status": 403}])
+    living = start_small("")
+    living.poller.poll_due()
+    assert spend_limits(living) == {}
+    small.set_faults()
+    living.pass_time(30 * MINUTE)
+    assert spend_limits(living) == {}
+    living.reload("")
+    living.pass_time(1)
+
+    assert spend_limits(living)[""] == ORGANIZATION_SPEND_LIMIT_USD
+
+
 def test_limits_that_are_no_longer_to_be_had_are_no_longer_shown(start_small: Start, small: Organization) -> None:
     living = start_small("")
     read_limits(living)
