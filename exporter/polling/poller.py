@@ -117,6 +117,7 @@ class Poller:
         # Nothing is to be posted under an id where a name can be had.
         self._names_come_first = True
         self._refused_keys: dict[str, AdminKey] = {}
+        self._projects_refusal: tuple[AdminKey, KeyRefused] | None = None
         self._missing_names = MissingNames()
         self._names_lock = threading.Lock()
         self._announcements = Announcements(self_metrics)
@@ -164,6 +165,7 @@ class Poller:
                 if api in self._turns:
                     self._turns[api].due = self._clock()
             self._refused_keys.clear()
+            self._projects_refusal = None
             if setting.configuration == self._setting.configuration:
                 return
             self._setting = setting
@@ -275,6 +277,8 @@ class Poller:
     ) -> None:
         turn = self._turns[api]
         self._refused_keys.pop(api, None)
+        if api == PROJECTS:
+            self._projects_refusal = None
         if isinstance(problem, EndpointAbsent):
             self.health.is_absent(api, str(problem))
             turn.rest(began, _ABSENT_RECHECK_SECONDS)
@@ -282,6 +286,8 @@ class Poller:
         elif problem is not None:
             if isinstance(problem, KeyRefused) and problem.status is not None and key is not None:
                 self._refused_keys[api] = key
+                if api == PROJECTS:
+                    self._projects_refusal = key, problem
             self.health.failed(api, began, seconds, problem)
             turn.failed(began)
             if isinstance(problem, Unreachable) and problem.retry_after is not None:
@@ -348,7 +354,7 @@ class Poller:
                 self.poll(api)
 
     def _read_directory(self, api: str, setting: Setting, now: float) -> None:
-        found = read_directory(api, self._directory, setting.configuration, self._projects_just_read())
+        found = read_directory(api, self._directory, setting.configuration, self._projects_just_read(api, setting))
         with self._lock:
             self._check_still_wanted(setting)
             learned = bool(found.names) and self._ledger.learn_names(api, found.names)
@@ -363,7 +369,12 @@ class Poller:
             self._readings = readings
             self._publish()
 
-    def _projects_just_read(self) -> tuple[Project, ...] | None:
+    def _projects_just_read(self, api: str, setting: Setting) -> tuple[Project, ...] | None:
+        if self._projects_refusal is not None and api not in {PROJECTS, USERS}:
+            key, refusal = self._projects_refusal
+            if key == _newest_key(setting):
+                # A key that may not list projects may not ask for what is theirs either.
+                raise KeyRefused(api, refusal.status, refusal.message)
         if not self.health.apis[PROJECTS].success:
             return None
         return tuple(Project(key, name, status) for key, (name, status) in self._ledger.directory[PROJECTS].items())

@@ -183,14 +183,14 @@ def test_a_wrong_key_is_told_once_and_the_page_goes_on(tmp_path: Path, simulator
     with serving(tmp_path, simulator.base_url, "sk-admin-wrong") as served:
         page = served.wait_for(r"^openai_exporter_auth_failed 1\.0$")
         assert "openai_up 0.0" in page
-        # Twelve APIs and the projects, each told once; the second round asks nobody any more.
+        # Twelve APIs, the projects and their limits, each told once; the second round asks nobody any more.
         served.wait_for(r'^openai_exporter_poll_success\{api="usage/web_search_calls"\} 0\.0$')
         asked = re.findall(r"^openai_exporter_http_requests_total\{.*\} (\S+)$", served.page(), re.MULTILINE)
         time.sleep(2.5)
         again = re.findall(r"^openai_exporter_http_requests_total\{.*\} (\S+)$", served.page(), re.MULTILINE)
         assert set(asked) == set(again) == {"1.0"}
         log = served.log()
-        assert log.count("refused the admin key") == len(re.findall('msg="poll failed"', log)) <= 13
+        assert log.count("refused the admin key") == len(re.findall('msg="poll failed"', log)) <= 14
         assert "sk-admin-wrong" not in log
         assert served.stop() == 0
 

@@ -123,8 +123,8 @@ def test_a_key_that_may_not_read_the_directory_still_counts(start: Start, organi
         living.pass_time(15 * MINUTE)
     assert living.success("projects") == 0
     assert living.value("openai_exporter_auth_failed") == 1
-    # Once for the names, and once because spend limits are asked for by project.
-    assert living.requests("projects") == 2
+    assert living.requests("projects") == 1
+    assert living.requests("spend_limits") == 0
     assert all(living.success(api) == 1 for api in ENDPOINTS)
     living.assert_exact()
     projects = {(labels["project_id"], labels["project"]) for labels, _ in living.samples("openai_cost_usd_total")}
