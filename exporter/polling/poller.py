@@ -41,6 +41,7 @@ from exporter.polling.directories import (
 )
 from exporter.polling.health import Health
 from exporter.polling.missing_names import MissingNames
+from exporter.polling.refused_keys import RefusedKeys
 from exporter.polling.schedule import Turn
 from exporter.pricing.list_prices import load_list_prices
 
@@ -116,8 +117,7 @@ class Poller:
         self._in_flight: set[str] = set()
         # Nothing is to be posted under an id where a name can be had.
         self._names_come_first = True
-        self._refused_keys: dict[str, AdminKey] = {}
-        self._projects_refusal: tuple[AdminKey, KeyRefused] | None = None
+        self._refused_keys = RefusedKeys()
         self._missing_names = MissingNames()
         self._names_lock = threading.Lock()
         self._announcements = Announcements(self_metrics)
@@ -161,11 +161,10 @@ class Poller:
         """
         with self._lock:
             absent = {api for api, health in self.health.apis.items() if health.absent}
-            for api in absent | self._refused_keys.keys():
+            for api in absent | self._refused_keys.apis:
                 if api in self._turns:
                     self._turns[api].due = self._clock()
             self._refused_keys.clear()
-            self._projects_refusal = None
             if setting.configuration == self._setting.configuration:
                 return
             self._setting = setting
@@ -246,7 +245,7 @@ class Poller:
             return
         # Taken before the request: if the file changes meanwhile, it is the old key that was refused.
         key = _newest_key(setting)
-        if key is not None and key == self._refused_keys.get(api):
+        if self._refused_keys.refusal(api, key) is not None:
             turn.await_key(began)
             return
         problem: Exception | None = None
@@ -276,18 +275,14 @@ class Poller:
         self, api: str, key: AdminKey | None, began: float, seconds: float, problem: Exception | None
     ) -> None:
         turn = self._turns[api]
-        self._refused_keys.pop(api, None)
-        if api == PROJECTS:
-            self._projects_refusal = None
+        self._refused_keys.forget(api)
         if isinstance(problem, EndpointAbsent):
             self.health.is_absent(api, str(problem))
             turn.rest(began, _ABSENT_RECHECK_SECONDS)
             self._show(without(api, self._readings))
         elif problem is not None:
             if isinstance(problem, KeyRefused) and problem.status is not None and key is not None:
-                self._refused_keys[api] = key
-                if api == PROJECTS:
-                    self._projects_refusal = key, problem
+                self._refused_keys.remember(api, key, problem)
             self.health.failed(api, began, seconds, problem)
             turn.failed(began)
             if isinstance(problem, Unreachable) and problem.retry_after is not None:
@@ -295,7 +290,7 @@ class Poller:
         else:
             self.health.succeeded(api, began, seconds)
             turn.succeeded(began)
-        self._self_metrics.auth_failed.set(bool(self._refused_keys))
+        self._self_metrics.auth_failed.set(bool(self._refused_keys.apis))
 
     def _read_and_apply(self, endpoint: Endpoint, setting: Setting, now: float) -> None:
         revision_days = _revision_days(setting.configuration, endpoint)
@@ -370,11 +365,10 @@ class Poller:
             self._publish()
 
     def _projects_just_read(self, api: str, setting: Setting) -> tuple[Project, ...] | None:
-        if self._projects_refusal is not None and api not in {PROJECTS, USERS}:
-            key, refusal = self._projects_refusal
-            if key == _newest_key(setting):
-                # A key that may not list projects may not ask for what is theirs either.
-                raise KeyRefused(api, refusal.status, refusal.message)
+        refusal = self._refused_keys.refusal(PROJECTS, _newest_key(setting))
+        if refusal is not None and api not in {PROJECTS, USERS}:
+            # A key that may not list projects may not ask for what is theirs either.
+            raise KeyRefused(api, refusal.status, refusal.message)
         if not self.health.apis[PROJECTS].success:
             return None
         return tuple(Project(key, name, status) for key, (name, status) in self._ledger.directory[PROJECTS].items())
