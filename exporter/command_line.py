@@ -19,6 +19,7 @@ from exporter.explanation.facts import NothingAtHandError, Source, gather_facts
 from exporter.explanation.report import render_report
 from exporter.ledger.store import StateError
 from exporter.service import Options, Service, ServiceError
+from exporter.web.protection import ProtectionFile
 
 _log = logging.getLogger(__name__)
 
@@ -59,16 +60,30 @@ def _fail(message: str, status: int) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     host, port = options.listen_address
-    service = Service(Options(options.config_file, options.storage_path, host, port, options.same_organization))
+    service = Service(
+        Options(
+            options.config_file,
+            options.storage_path,
+            host,
+            port,
+            options.same_organization,
+            web_config_file=options.web_config_file,
+        )
+    )
     asyncio.run(service.run())
     return 0
 
 
 def _check_config(options: argparse.Namespace) -> int:
     configuration = load_configuration(options.config_file)
+    if options.web_config_file is not None:
+        # With the certificates and keys that it names.
+        ProtectionFile(options.web_config_file)
     if options.explain or options.explain_source:
         return _explain(options, configuration)
     url = base_url(configuration)
+    if options.web_config_file is not None:
+        _print(f"# {options.web_config_file}: this web configuration is good.\n")
     _print(f"# {options.config_file or 'no file, defaults'}: this configuration is good.\n")
     _print(render_configuration(configuration, url))
     try:
@@ -145,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
         help="take the state over though the API's address has changed: it is the same organization",
     )
     _add_listen_address(serve, DEFAULT_ADDRESS)
+    _add_web_config_file(serve)
 
     demo = _add_command(
         commands, "demo", _demo, "serve a simulated organization; needs no key and leaves nothing behind"
@@ -158,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = _add_command(commands, "check-config", _check_config, "check a configuration and show it with all defaults")
     _add_config_file(check)
+    _add_web_config_file(check)
     check.add_argument(
         "--explain",
         action="store_true",
@@ -222,6 +239,17 @@ def _add_listen_address(command: argparse.ArgumentParser, default: str) -> None:
         default=_listen_address(default),
         metavar="HOST:PORT",
         help=f"an empty host means all addresses (default: {default})",
+    )
+
+
+def _add_web_config_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--web.config.file",
+        dest="web_config_file",
+        type=Path,
+        metavar="FILE",
+        help="YAML in the format of Prometheus' exporter-toolkit: tls_server_config, http_server_config, "
+        "basic_auth_users; read again when it or a certificate changes (default: plain HTTP, no password)",
     )
 
 

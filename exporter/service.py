@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from ipaddress import ip_address
 from os import environ as process_environment
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from exporter.openai_api.connection import Connection
 from exporter.polling.poller import Poller, Setting
 from exporter.web.application import Application, ReloadFailed, StatusRow
 from exporter.web.http_server import HttpServer
+from exporter.web.protection import Guard, Protection, ProtectionFile
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Options:
         port: to listen on; 0 for any free one.
         same_organization: the state may be taken over though the API's address has changed.
         environment: where the key and the base URL may come from.
+        web_config_file: TLS and passwords of the web server; None for plain HTTP without a password.
     """
 
     config_file: Path | None
@@ -51,6 +54,7 @@ class Options:
     port: int
     same_organization: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: process_environment)
+    web_config_file: Path | None = None
 
 
 class Service:
@@ -66,6 +70,8 @@ class Service:
         self._clock = clock
         self._reloading = threading.Lock()
         self._setting = self._load()
+        web_config_file = options.web_config_file
+        self._protection = Protection if web_config_file is None else ProtectionFile(web_config_file).newest
         configuration = self._setting.configuration
         self._base_url = base_url(configuration, options.environment)
         self._store = Store.open(options.storage_path)
@@ -93,13 +99,15 @@ class Service:
             clock=clock,
         )
 
+        self._guard = Guard(self._application, self._protection)
+
     async def run(self, *, on_listening: Callable[[str, int], None] = lambda _host, _port: None) -> None:
         """Serve until SIGTERM or SIGINT.
 
         Raises:
             ServiceError: the address cannot be listened on.
         """
-        server = HttpServer(self._application, host=self._options.host, port=self._options.port)
+        server = HttpServer(self._guard, host=self._options.host, port=self._options.port, protection=self._protection)
         try:
             await server.start()
         except OSError as error:
@@ -122,10 +130,22 @@ class Service:
 
         loop.add_signal_handler(signal.SIGHUP, reload_soon)
         host, port = server.address
+        protection = self._protection()
         _log.info(
             "listening",
-            extra={"address": f"http://{host}:{port}", "api": self._base_url, "state": str(self._options.storage_path)},
+            extra={
+                "address": f"{'https' if protection.context else 'http'}://{host}:{port}",
+                "api": self._base_url,
+                "state": str(self._options.storage_path),
+            },
         )
+        reached_from_outside = [address for address, _ in server.addresses if not ip_address(address).is_loopback]
+        if reached_from_outside and not protection.authenticates:
+            _log.warning(
+                "whoever reaches this address sees what the organization spends; ask for passwords or client "
+                "certificates with --web.config.file, or listen on loopback",
+                extra={"address": ", ".join(reached_from_outside)},
+            )
         on_listening(host, port)
         polling = threading.Thread(target=self.poller.run, name="poller", daemon=True)
         polling.start()
@@ -152,6 +172,7 @@ class Service:
     def close(self) -> None:
         """Stop polling and give the state back."""
         self.poller.stop()
+        self._guard.stop()
         self._store.close()
         self._connection.close()
 

@@ -53,16 +53,7 @@ def parse_configuration(text: str, source: str) -> Configuration:
     Raises:
         ConfigurationError: naming every mistake.
     """
-    try:
-        # A SafeLoader that also refuses a key given twice.
-        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ConfigurationError(source, [f"{place}{error.problem or 'this is not YAML'}"]) from error
-    except Exception as error:
-        # PyYAML lets KeyError, AttributeError and more out of a wrong !!tag.
-        raise ConfigurationError(source, [f"this is not YAML: {str(error) or type(error).__name__}"]) from error
+    document = yaml_document(text, source)
     if document is None:
         return Configuration()
     if not isinstance(document, dict):
@@ -75,6 +66,24 @@ def parse_configuration(text: str, source: str) -> Configuration:
     if mistakes:
         raise ConfigurationError(source, mistakes)
     return configuration
+
+
+def yaml_document(text: str, source: str) -> object:
+    """Read one YAML document, None if it is empty; a key given twice is a mistake.
+
+    Raises:
+        ConfigurationError: this is not YAML, or not to be trusted.
+    """
+    try:
+        # A SafeLoader that also refuses a key given twice.
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigurationError(source, [f"{place}{error.problem or 'this is not YAML'}"]) from error
+    except Exception as error:
+        # PyYAML lets KeyError, AttributeError and more out of a wrong !!tag.
+        raise ConfigurationError(source, [f"this is not YAML: {str(error) or type(error).__name__}"]) from error
 
 
 def render_configuration(configuration: Configuration, base_url: str) -> str:

@@ -13,10 +13,10 @@ import h11
 from exporter.web.limits import Limits
 from exporter.web.messages import Handler, Request, Response
 from exporter.web.places import Client, Places
+from exporter.web.tls_channel import READ_BYTES, Reader, Writer
 
 _log = logging.getLogger(__name__)
 
-READ_BYTES: Final = 16 * 1024
 # At most this much of an answer is copied at a time: a slow reader holds the shared page and one slice.
 _SLICE_BYTES: Final = 64 * 1024
 _FAREWELL_SECONDS: Final = 2.0
@@ -43,8 +43,8 @@ class Conversation:
 
     def __init__(  # noqa: PLR0913 - each is a collaborator of its own, given once by the server
         self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        reader: Reader,
+        writer: Writer,
         *,
         handler: Handler,
         limits: Limits,

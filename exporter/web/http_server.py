@@ -5,6 +5,7 @@ import errno
 import logging
 import resource
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -12,10 +13,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from exporter.web.http_conversation import READ_BYTES, ClientGoneError, Conversation
+from exporter.web.http_conversation import ClientGoneError, Conversation
 from exporter.web.limits import DEFAULT_LIMITS, Limits
 from exporter.web.messages import Handler
 from exporter.web.places import Places
+from exporter.web.protection import Protection
+from exporter.web.tls_channel import READ_BYTES, Reader, TlsChannel, Writer
+from exporter.web.tls_context import allows
 
 __all__ = ["HttpServer", "Limits", "serving_in_thread"]
 
@@ -32,14 +36,24 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 class HttpServer:
     """Listens on one host and port, and hands every whole request to the handler on the running event loop.
 
-    When all places are taken the connection that has waited longest gives way to a new one.
+    When all places are taken the connection that has waited longest gives way to a new one. Each new connection asks
+    for the protection that holds for it; passwords and headers are the handler's.
     """
 
-    def __init__(self, handler: Handler, *, host: str, port: int, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        host: str,
+        port: int,
+        limits: Limits = DEFAULT_LIMITS,
+        protection: Callable[[], Protection] = Protection,
+    ) -> None:
         self._handler = handler
         self._host = host
         self._port = port
         self._limits = _within_open_files(limits)
+        self._protection = protection
         self._places = Places(self._limits)
         self._listeners: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
@@ -49,10 +63,14 @@ class HttpServer:
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of the (first) listening socket."""
+        return self.addresses[0]
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Host and port of each listening socket."""
         if not self._listeners:
             raise RuntimeError("the server does not listen")
-        host, port = self._listeners[0].getsockname()[:2]
-        return host, port
+        return [listener.getsockname()[:2] for listener in self._listeners]
 
     async def start(self) -> None:
         """Listen; raises OSError when the port is taken or the host is not this machine's."""
@@ -94,7 +112,9 @@ class HttpServer:
             await asyncio.sleep(0)
 
     def _take_in(self, client: socket.socket) -> None:
-        connection = _Connection(client, self._handler, self._limits, self._places, lambda: self._stopping)
+        connection = _Connection(
+            client, self._handler, self._limits, self._places, self._protection, lambda: self._stopping
+        )
         self._connections.add(connection)
         connection.task.add_done_callback(lambda _: self._connections.discard(connection))
 
@@ -102,13 +122,20 @@ class HttpServer:
 class _Connection:
     """A connection from its acceptance to its end."""
 
-    def __init__(
-        self, client: socket.socket, handler: Handler, limits: Limits, places: Places, stopping: Callable[[], bool]
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a collaborator of its own, given once by the server
+        self,
+        client: socket.socket,
+        handler: Handler,
+        limits: Limits,
+        places: Places,
+        protection: Callable[[], Protection],
+        stopping: Callable[[], bool],
     ) -> None:
         self._socket = client
         self._handler = handler
         self._limits = limits
         self._places = places
+        self._protection = protection
         self._stopping = stopping
         self._is_open = False
         places.enter(self)
@@ -126,8 +153,15 @@ class _Connection:
 
     async def _serve(self) -> None:
         try:
-            reader, writer = await self._open()
+            plain_reader, plain_writer = await self._open()
+            reader: Reader = plain_reader
+            writer: Writer = plain_writer
             try:
+                protection = self._protection()
+                if protection.context is not None:
+                    channel = TlsChannel(plain_reader, plain_writer, protection.context)
+                    await self._shake_hands(channel, protection)
+                    reader = writer = channel
                 conversation = Conversation(
                     reader,
                     writer,
@@ -140,9 +174,9 @@ class _Connection:
                 await conversation.carry_on()
                 writer.close()
             finally:
-                if not writer.is_closing():
-                    self._abort(writer.transport)
-        except (ClientGoneError, ConnectionAbortedError):
+                if not plain_writer.is_closing():
+                    self._abort(plain_writer.transport)
+        except (ClientGoneError, ConnectionAbortedError, ssl.SSLError):
             _log.debug("a connection was cut")
         except Exception:  # noqa: BLE001 - a fault of one connection is told and ends no other
             _log.exception("a connection failed")
@@ -161,6 +195,18 @@ class _Connection:
             raise ClientGoneError from error
         self._is_open = True
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    async def _shake_hands(self, channel: TlsChannel, protection: Protection) -> None:
+        try:
+            async with asyncio.timeout(self._limits.head_timeout):
+                client = await channel.shake_hands()
+            if not allows(client.getpeercert(), protection.allowed_client_names):
+                await channel.part()
+                raise ConnectionAbortedError("its certificate has none of the allowed names")
+        except OSError as error:
+            reason = error.reason if isinstance(error, ssl.SSLError) else str(error)
+            _log.debug("no TLS with a client", extra={"reason": reason or type(error).__name__})
+            raise ClientGoneError from error
 
     def _abort(self, transport: asyncio.WriteTransport) -> None:
         if transport.get_write_buffer_size() > 0:
@@ -214,12 +260,17 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
 
 @contextmanager
 def serving_in_thread(
-    handler: Handler, *, host: str = "127.0.0.1", port: int = 0, limits: Limits = DEFAULT_LIMITS
+    handler: Handler,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    limits: Limits = DEFAULT_LIMITS,
+    protection: Callable[[], Protection] = Protection,
 ) -> Iterator[tuple[str, int]]:
     """Serve on an event loop of a background thread while the block runs; yields the address."""
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
-        server = HttpServer(handler, host=host, port=port, limits=limits)
+        server = HttpServer(handler, host=host, port=port, limits=limits, protection=protection)
         runner.run(server.start())
         thread = threading.Thread(target=loop.run_forever, name="http-server", daemon=True)
         thread.start()
