@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,12 @@ def test_a_private_key_that_everybody_may_read_is_told_at_start(
     [record] = caplog.records
     assert (record.levelname, record.getMessage()) == ("WARNING", "everybody may read the private key")
     assert getattr(record, "file", None) == str(tmp_path / "server.key")
+
+
+def test_the_example_in_the_readme_is_a_good_web_configuration() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```yaml\n(tls_server_config:.*?)```", readme, re.DOTALL)
+    configuration = parse(example)
+    assert configuration.tls_server_config is not None
+    assert configuration.tls_server_config.client_auth_type == "RequireAndVerifyClientCert"
+    assert list(configuration.users) == ["prometheus"]
