@@ -1,6 +1,11 @@
 """Options and profiles for all tests."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test is about absolute time: a machine may be as busy as it likes.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
