@@ -88,7 +88,7 @@ def tls_context(tls: TlsServer, material: TlsMaterial, source: Path) -> ssl.SSLC
         mistakes.append("cipher_suites, curve_preferences: this system's OpenSSL does not have them")
     try:
         _load_certificate(context, material)
-    except (ssl.SSLError, ValueError) as error:
+    except (OSError, ValueError) as error:
         mistakes.append(f"cert_file, key_file: the certificate and its key cannot be used: {_reason(error)}")
     if material.client_authorities is not None:
         try:
