@@ -98,7 +98,10 @@ class HttpServer:
         silent_until = 0.0
         while True:
             try:
-                client, _ = await loop.sock_accept(listener)
+                client, _ = listener.accept()
+            except BlockingIOError:
+                await _until_somebody_comes(listener)
+                continue
             except OSError as error:
                 # Mostly the whole machine is short of something: somebody must give way before the next is taken in.
                 self._places.cut_the_longest_waiting()
@@ -107,6 +110,7 @@ class HttpServer:
                     silent_until = loop.time() + _SECONDS_BETWEEN_WARNINGS
                 await asyncio.sleep(_PAUSE_AFTER_FAILED_ACCEPT)
                 continue
+            client.setblocking(False)  # noqa: FBT003 - the standard library's own spelling
             self._take_in(client)
             # One at a time, so that a flood of connections leaves the open ones their turns.
             await asyncio.sleep(0)
@@ -223,6 +227,22 @@ def _within_open_files(limits: Limits) -> Limits:
     connections = allowed * 3 // 4
     in_flight = min(limits.requests_in_flight, connections // 2)
     return replace(limits, max_connections=connections, requests_in_flight=in_flight)
+
+
+async def _until_somebody_comes(listener: socket.socket) -> None:
+    """Wait, and take nobody in: the loop's own `sock_accept` loses the connection it has when it is cancelled."""
+    loop = asyncio.get_running_loop()
+    somebody_came = loop.create_future()
+
+    def tell() -> None:
+        if not somebody_came.done():
+            somebody_came.set_result(None)
+
+    loop.add_reader(listener, tell)
+    try:
+        await somebody_came
+    finally:
+        loop.remove_reader(listener)
 
 
 async def _listen(host: str, port: int) -> list[socket.socket]:

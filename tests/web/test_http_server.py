@@ -1,6 +1,8 @@
 import asyncio
+import gc
 import logging
 import socket
+import warnings
 from collections.abc import Iterator
 
 import httpx
@@ -248,3 +250,23 @@ async def _get(address: Address, path: bytes) -> bytes:
     answer = await reader.read()
     writer.close()
     return answer
+
+
+def test_who_comes_while_the_server_stops_is_not_left_open() -> None:
+    async def stop_while_somebody_comes(turns: int) -> None:
+        server = HttpServer(Pages(), host="127.0.0.1", port=0)
+        await server.start()
+        await asyncio.sleep(0)
+        clients = [socket.create_connection(server.address) for _ in range(3)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await server.stop()
+        for client in clients:
+            client.close()
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for number in range(20):
+            asyncio.run(stop_while_somebody_comes(number % 4))
+        gc.collect()
+    assert [str(warning.message) for warning in told if "unclosed" in str(warning.message)] == []
