@@ -61,7 +61,7 @@ def test_the_list_says_what_one_token_costs(
     ("model", "token_type", "modality"),
     [
         ("gpt-from-the-future", "input", "text"),
-        ("claude-sonnet-4-5", "input", "text"),
+        ("mistral-large-latest", "input", "text"),
         ("", "input", "text"),
         ("ft-gpt-4o-2024-08-06", "input", "text"),
         # The list has no such price, and plain input or text is another.
