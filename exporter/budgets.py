@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from exporter.attribution import Attribution
 from exporter.configuration.consistency import owners
@@ -17,7 +18,7 @@ from exporter.pricing.estimates import estimate
 from exporter.pricing.models import family
 from exporter.pricing.price_book import PriceBook
 
-CURRENCY = "usd"
+CURRENCY: Final = "usd"
 
 Sums = dict[int, Amount]
 """US dollars by the position of the budget."""
@@ -101,26 +102,26 @@ class BudgetLedger:
             today: a UTC midnight.
         """
         costs = accounts[COSTS.api]
-        if costs.covered_from is None:
+        if costs.covered_from is None or not self.selection.budgets:
             return {}
         days = range(month_of(today), today + SECONDS_PER_DAY, SECONDS_PER_DAY)
         positions = range(len(self.selection.budgets))
-        billed = dict.fromkeys(positions, Spend())
+        spend = dict.fromkeys(positions, Spend())
         for day in days:
             bill = self._billed_of(costs, day)
             estimates = self._estimates_of(accounts, book, day) if day >= today - SECONDS_PER_DAY else {}
             for position in positions:
                 tokens, others = bill.tokens.get(position, 0), bill.others.get(position, 0)
-                before = billed[position]
-                billed[position] = Spend(
+                before = spend[position]
+                spend[position] = Spend(
                     add(before.billed, add(tokens, others)),
                     add(before.estimated, add(max(tokens, estimates.get(position, 0)), others)),
                 )
-        for kept in [day for day in self._billed if day not in days]:
-            del self._billed[kept]
-        for kept_estimate in [(api, day) for api, day in self._estimated if day < today - SECONDS_PER_DAY]:
-            del self._estimated[kept_estimate]
-        return billed
+        for past_day in [day for day in self._billed if day not in days]:
+            del self._billed[past_day]
+        for settled in [(api, day) for api, day in self._estimated if day < today - SECONDS_PER_DAY]:
+            del self._estimated[settled]
+        return spend
 
     def _billed_of(self, costs: Account, day: int) -> _DayBilled:
         bucket = costs.buckets.get(day)
@@ -167,6 +168,8 @@ class BudgetLedger:
 
 def idle_budgets(selection: BudgetSelection, accounts: Mapping[str, Account]) -> tuple[Budget, ...]:
     """Return the budgets that no row counts against, of all the bill and usage that the ledger holds."""
+    if not selection.budgets:
+        return ()
     touched = {
         position
         for api, account in accounts.items()

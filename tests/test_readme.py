@@ -17,7 +17,7 @@ MEANINGS = {
     "openai.admin_key_file": "file with the admin key; unset: `OPENAI_ADMIN_KEY`",
     "polling.usage_interval": "how often each usage endpoint is polled",
     "polling.costs_interval": "how often costs are polled",
-    "polling.directory_interval": "how often names of projects (and API keys) are read",
+    "polling.directory_interval": "how often projects, and whatever else of the directory is wanted, are read",
     "polling.usage_revision_window": "closed days of usage that each poll reads again, `1d` to `30d`",
     "polling.costs_revision_window": "closed days of costs that each poll reads again, `1d` to `30d`",
     "labels.api_key": "labels `api_key_id` and `api_key`",
