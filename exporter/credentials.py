@@ -10,6 +10,7 @@ from exporter.configuration.sections import Configuration
 from exporter.openai_api.admin_key import AdminKey
 from exporter.openai_api.connection import checked_base_url
 from exporter.openai_api.errors import KeyRefused
+from exporter.permissions import THIS_PROCESS, Use
 
 KEY_VARIABLE: Final = "OPENAI_ADMIN_KEY"
 BASE_URL_VARIABLE: Final = "OPENAI_BASE_URL"
@@ -64,11 +65,13 @@ def admin_key_source(
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
         # The cause stays out: it may hold the key, where that was given as the path or is not all text.
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigurationError(str(path), [f"the admin key cannot be read: {reason}"]) from None
+    THIS_PROCESS.look_at(path, Use.SECRET)
+    return text
 
 
 def _checked(text: str, source: str) -> AdminKey:

@@ -20,6 +20,7 @@ from exporter.ledger.store import Store
 from exporter.metrics.self_metrics import SelfMetrics
 from exporter.openai_api.admin_key import AdminKey
 from exporter.openai_api.connection import Connection
+from exporter.permissions import THIS_PROCESS, Use
 from exporter.polling.poller import Poller, Setting
 from exporter.web.application import Application, ReloadFailed, StatusRow
 from exporter.web.http_server import HttpServer
@@ -65,7 +66,13 @@ class Service:
         StateError: the state cannot be used.
     """
 
-    def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        options: Options,
+        *,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._options = options
         self._clock = clock
         self._reloading = threading.Lock()
@@ -82,7 +89,9 @@ class Service:
             )
             self._store.claim(self._base_url, same_organization=options.same_organization)
             ledger = Ledger(self._store, configuration.limits.series_per_family)
-            self.poller = Poller(self._setting, ledger, self._connection, self._self_metrics, clock=clock)
+            self.poller = Poller(
+                self._setting, ledger, self._connection, self._self_metrics, clock=clock, steady=steady
+            )
         except BaseException:
             self._store.close()
             raise
@@ -139,13 +148,7 @@ class Service:
                 "state": str(self._options.storage_path),
             },
         )
-        reached_from_outside = [address for address, _ in server.addresses if not ip_address(address).is_loopback]
-        if reached_from_outside and not protection.authenticates:
-            _log.warning(
-                "whoever reaches this address sees what the organization spends; ask for passwords or client "
-                "certificates with --web.config.file, or listen on loopback",
-                extra={"address": ", ".join(reached_from_outside)},
-            )
+        _warn_of_exposure([address for address, _ in server.addresses], protection)
         on_listening(host, port)
         polling = threading.Thread(target=self.poller.run, name="poller", daemon=True)
         polling.start()
@@ -198,6 +201,9 @@ class Service:
 
     def _load(self) -> Setting:
         configuration = load_configuration(self._options.config_file)
+        if self._options.config_file is not None:
+            # It says where the key is sent.
+            THIS_PROCESS.look_at(self._options.config_file, Use.OPEN)
         return Setting(configuration, admin_key_source(configuration, self._options.environment))
 
     def _newest_key(self) -> AdminKey:
@@ -217,3 +223,21 @@ class Service:
             )
             for api, health in self.poller.health.apis.items()
         ]
+
+
+def _warn_of_exposure(addresses: Sequence[str], protection: Protection) -> None:
+    outside = ", ".join(address for address in addresses if not ip_address(address).is_loopback)
+    if not outside:
+        return
+    if not protection.authenticates:
+        _log.warning(
+            "whoever reaches this address sees what the organization spends; ask for passwords or client "
+            "certificates with --web.config.file, or listen on loopback",
+            extra={"address": outside},
+        )
+    if protection.users and protection.context is None:
+        _log.warning(
+            "passwords cross the network in plain text; add tls_server_config to --web.config.file, or listen on "
+            "loopback behind what speaks TLS",
+            extra={"address": outside},
+        )

@@ -17,6 +17,7 @@ from exporter.ledger.counters import Counter, SeriesName
 from exporter.ledger.settlement import Settlement
 from exporter.openai_api.answer import Billed, BilledItem, RowKey, RowValues
 from exporter.openai_api.endpoints import COSTS, ENDPOINTS, Endpoint
+from exporter.permissions import THIS_PROCESS, Use
 
 STATE_FILE: Final = "ledger.sqlite3"
 LOCK_FILE: Final = "ledger.lock"
@@ -111,6 +112,7 @@ class Store:
         except BaseException:
             os.close(lock)
             raise
+        _look_at_permissions(directory)
         return cls(directory, connection, lock)
 
     def close(self) -> None:
@@ -265,6 +267,13 @@ class Store:
                 f"cannot write the state in {self._directory}: {error}; nothing of this poll was counted, the next one "
                 "makes up for it. Free or enlarge the disk, or mend the folder's permissions."
             ) from error
+        _look_at_permissions(self._directory)
+
+
+def _look_at_permissions(directory: Path) -> None:
+    THIS_PROCESS.look_at(directory, Use.STATE_FOLDER)
+    for file in directory.glob("ledger.*"):
+        THIS_PROCESS.look_at(file, Use.STATE)
 
 
 def _take_lock(directory: Path) -> int:

@@ -2,7 +2,6 @@
 
 import logging
 import ssl
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter.configuration.loading import ConfigurationError
+from exporter.permissions import THIS_PROCESS, Use
 from exporter.web.basic_auth import BasicAuth, Verdict
 from exporter.web.messages import Handler, Request, Response
 from exporter.web.tls_context import TlsMaterial, read_material, tls_context
@@ -78,7 +78,7 @@ class ProtectionFile:
         self._protection = self._make(self._in_force)
         self._refused: _Files | None = None
         self._told: str | None = None
-        self._warn_of_loose_keys()
+        self._look_at_permissions()
 
     def newest(self) -> Protection:
         """Return the protection in force, after another look at what the files hold: their times can deceive."""
@@ -89,6 +89,7 @@ class ProtectionFile:
             elif files != self._refused:
                 self._refused = files
                 self._take_over(files)
+            self._look_at_permissions()
         except ConfigurationError as error:
             if str(error) != self._told:
                 _log.error("web configuration not taken over, the old one stays", extra={"problem": str(error)})
@@ -104,7 +105,6 @@ class ProtectionFile:
         self._in_force, self._protection = files, protection
         self._told = self._refused = None
         _log.info("web configuration taken over", extra={"file": str(self._path)})
-        self._warn_of_loose_keys()
 
     def _read(self) -> _Files:
         try:
@@ -139,18 +139,16 @@ class ProtectionFile:
             headers=configuration.headers,
         )
 
-    def _warn_of_loose_keys(self) -> None:
-        tls = self._in_force.configuration.tls_server_config
+    def _look_at_permissions(self) -> None:
+        configuration = self._in_force.configuration
+        tls = configuration.tls_server_config
+        holds_secret = bool(configuration.users) or (tls is not None and tls.key is not None)
+        THIS_PROCESS.look_at(self._path, Use.SECRET if holds_secret else Use.OPEN)
         if tls is None:
             return
-        file = self._path if tls.key_file is None else self._path.parent / tls.key_file
-        try:
-            mode = file.stat().st_mode
-        except OSError as error:
-            _log.warning("cannot see who may read the key", extra={"file": str(file), "reason": error.strerror})
-            return
-        if mode & stat.S_IROTH:
-            _log.warning("everybody may read the private key", extra={"file": str(file), "mode": stat.filemode(mode)})
+        for name, use in ((tls.key_file, Use.SECRET), (tls.cert_file, Use.OPEN), (tls.client_ca_file, Use.OPEN)):
+            if name is not None:
+                THIS_PROCESS.look_at(self._path.parent / name, use)
 
 
 class Guard:

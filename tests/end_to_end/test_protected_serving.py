@@ -107,6 +107,25 @@ def test_nothing_is_told_of_an_address_that_asks_for_a_password_or_is_on_loopbac
         assert "whoever" not in served.log()
 
 
+@pytest.mark.parametrize(
+    ("address", "scheme", "told"),
+    [("0.0.0.0", "http", ["0.0.0.0"]), ("0.0.0.0", "https", []), ("127.0.0.1", "http", [])],  # noqa: S104 - warned of
+)
+def test_passwords_over_plain_http_beyond_loopback_are_told(
+    tmp_path: Path, simulator: RunningSimulator, address: str, scheme: str, told: list[str]
+) -> None:
+    file = Certificates(tmp_path).configure() if scheme == "https" else tmp_path / "web.yml"
+    with file.open("a", encoding="utf-8") as more:
+        more.write(f"basic_auth_users: {{prometheus: '{hashed(PASSWORD)}'}}\n")
+    arguments = (f"--web.config.file={file}", f"--web.listen-address={address}:0")
+    with serving(tmp_path, simulator.base_url, simulator.admin_key, *arguments) as served:
+        wait_for_log(served, f"address={scheme}://{address}:")
+        assert served.stop() == 0
+        pattern = r"level=warning .*passwords cross the network in plain text.* address=(\S+)$"
+        assert re.findall(pattern, served.log(), re.MULTILINE) == told
+        assert "whoever" not in served.log()
+
+
 def test_a_reload_needs_the_password_too_and_is_still_closed_to_other_sites(
     tmp_path: Path, simulator: RunningSimulator
 ) -> None:

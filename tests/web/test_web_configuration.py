@@ -194,17 +194,58 @@ def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_passphrase(tmp_
         ProtectionFile(certificates.configure())
 
 
-def test_a_private_key_that_everybody_may_read_is_told_at_start(
+def told_of(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    told = [(Path(getattr(record, "file", "")).name, record.getMessage()) for record in caplog.records]
+    caplog.clear()
+    return told
+
+
+def test_a_private_key_that_everybody_may_read_is_told_at_start_and_when_it_becomes_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     certificates = Certificates(tmp_path)
-    ProtectionFile(certificates.configure())
-    assert not caplog.records
+    newest = ProtectionFile(certificates.configure()).newest
+    newest()
+    assert told_of(caplog) == []
     (tmp_path / "server.key").chmod(0o644)
+    newest()
+    assert told_of(caplog) == [("server.key", "permissions are loose: everybody may read it")]
+    newest()
     ProtectionFile(certificates.configure())
-    [record] = caplog.records
-    assert (record.levelname, record.getMessage()) == ("WARNING", "everybody may read the private key")
-    assert getattr(record, "file", None) == str(tmp_path / "server.key")
+    assert told_of(caplog) == []
+
+
+def test_a_web_configuration_that_everybody_may_read_is_told_if_it_holds_a_secret(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificates = Certificates(tmp_path)
+    file = certificates.configure()
+    file.chmod(0o644)
+    ProtectionFile(file)
+    assert told_of(caplog) == []
+    ProtectionFile(certificates.configure(rest=f"basic_auth_users: {{alice: '{hashed(PASSWORD)}'}}\n"))
+    assert told_of(caplog) == [("web.yml", "permissions are loose: everybody may read it")]
+    file.chmod(0o600)
+    ProtectionFile(file)
+    key = (tmp_path / "server.key").read_text(encoding="utf-8").replace("\n", "\n    ")
+    file.write_text(f"tls_server_config:\n  cert_file: server.pem\n  key: |\n    {key}", encoding="utf-8")
+    file.chmod(0o644)
+    ProtectionFile(file)
+    assert told_of(caplog) == [("web.yml", "permissions are loose: everybody may read it")]
+
+
+def test_certificates_may_be_read_by_everybody_and_changed_by_nobody_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = Certificates(tmp_path).configure(
+        "client_auth_type: RequireAndVerifyClientCert", "client_ca_file: clients.pem"
+    )
+    for name in ("server.pem", "clients.pem"):
+        (tmp_path / name).chmod(0o646)
+    ProtectionFile(file)
+    assert told_of(caplog) == [
+        (name, "permissions are loose: everybody may change it") for name in ("server.pem", "clients.pem")
+    ]
 
 
 def test_the_example_in_the_readme_is_a_good_web_configuration() -> None:
