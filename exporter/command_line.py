@@ -11,19 +11,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from exporter import logs
+from exporter import health_check, logs
 from exporter.configuration.loading import ConfigurationError, load_configuration, render_configuration
 from exporter.configuration.sections import Configuration
 from exporter.credentials import admin_key_source, base_url
 from exporter.explanation.facts import NothingAtHandError, Source, gather_facts
 from exporter.explanation.report import render_report
 from exporter.ledger.store import StateError
+from exporter.listen_address import DEFAULT_ADDRESS, add_listen_address
 from exporter.service import Options, Service, ServiceError
 from exporter.web.protection import ProtectionFile
 
 _log = logging.getLogger(__name__)
 
-DEFAULT_ADDRESS: Final = "127.0.0.1:10185"
 SIMULATOR_ADDRESS: Final = "127.0.0.1:10186"
 
 EXIT_FAILED: Final = 1
@@ -188,6 +188,11 @@ def _parser() -> argparse.ArgumentParser:
         "(default: state if there is one, else api)",
     )
     _add_storage_path(check, "the state to explain by, which is not touched")
+
+    health = commands.add_parser(health_check.NAME, help=health_check.SUMMARY, allow_abbrev=False)
+    # It logs nothing.
+    health.set_defaults(run=health_check.run, log_level="info", log_format="logfmt")
+    health_check.add_arguments(health)
     return parser
 
 
@@ -232,14 +237,7 @@ def _add_storage_path(command: argparse.ArgumentParser, meaning: str) -> None:
 
 
 def _add_listen_address(command: argparse.ArgumentParser, default: str) -> None:
-    command.add_argument(
-        "--web.listen-address",
-        dest="listen_address",
-        type=_listen_address,
-        default=_listen_address(default),
-        metavar="HOST:PORT",
-        help=f"an empty host means all addresses (default: {default})",
-    )
+    add_listen_address(command, default, "an empty host means all addresses")
 
 
 def _add_web_config_file(command: argparse.ArgumentParser) -> None:
@@ -257,13 +255,6 @@ def _add_seed(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--seed", default="acme", help="any text; another seed is another organization's life (default: acme)"
     )
-
-
-def _listen_address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest port there is
-        raise argparse.ArgumentTypeError(f"{text!r} is no address: HOST:PORT is needed, such as {DEFAULT_ADDRESS}")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _with_default_command(arguments: list[str]) -> list[str]:
