@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 
-.PHONY: help demo test check lint types format golden clean
+.PHONY: help demo test check lint types format golden lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -44,6 +44,16 @@ format: $(DEVELOPMENT) ## let ruff format and mend what it can
 
 golden: $(DEVELOPMENT) ## write the golden files anew; look at the difference before you commit it
 	$(BIN)/python -m pytest -q -k golden --update-golden
+
+# One resolution for every processor and every Python from 3.11 on.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version=3.11 --generate-hashes --upgrade \
+  --custom-compile-command='make lock'
+
+lock: $(RUNTIME) ## resolve the container image's packages anew; look at the difference before you commit it
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group lock
+	$(LOCK) --all-extras --output-file=deploy/container/requirements.lock pyproject.toml
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | $(LOCK) --output-file=deploy/container/build.lock -
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
