@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 
-.PHONY: help demo test check lint types format golden lock clean
+.PHONY: help demo test check lint types format golden lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -54,6 +54,17 @@ lock: $(RUNTIME) ## resolve the container image's packages anew; look at the dif
 	$(LOCK) --all-extras --output-file=deploy/container/requirements.lock pyproject.toml
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  | $(LOCK) --output-file=deploy/container/build.lock -
+
+# An environment of its own: what audits must not change what is audited.
+AUDIT := $(VENV)/audit
+
+$(AUDIT)/.made: pyproject.toml | $(RUNTIME)
+	$(PYTHON) -m venv $(AUDIT)
+	$(BIN)/python -m pip --python $(AUDIT)/bin/python install --quiet --disable-pip-version-check --group audit
+	@touch $@
+
+audit: $(AUDIT)/.made ## look for known vulnerabilities in the container image's packages
+	@$(BIN)/python -m tests.security.dependency_audit --pip-audit=$(AUDIT)/bin/pip-audit deploy/container/*.lock
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
