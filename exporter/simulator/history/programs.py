@@ -1,0 +1,79 @@
+"""Prometheus' own programs: found, started, waited for, stopped."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+_START_SECONDS: Final = 60
+_STOP_SECONDS: Final = 60
+
+
+class ProgramError(Exception):
+    """A program is missing or failed; the message says which, why, and what to do."""
+
+
+def program(name: str) -> str:
+    """Return the program's path.
+
+    Raises:
+        ProgramError: it is not installed.
+    """
+    path = shutil.which(name)
+    if path is None:
+        raise ProgramError(f"{name} is not installed or not on PATH (Debian: prometheus, prometheus-alertmanager)")
+    return path
+
+
+@contextmanager
+def running_prometheus(folder: Path, configuration: str = "", *, find: Callable[[str], str] = program) -> Iterator[str]:
+    """Run Prometheus over `folder`/data until the block ends; yield its URL on loopback.
+
+    Its log is `folder`/prometheus.log.
+
+    Raises:
+        ProgramError: it is missing or does not start.
+    """
+    file = folder / "prometheus.yml"
+    file.write_text(configuration, encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    log = folder / "prometheus.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - Prometheus, on files of our own
+            [
+                find("prometheus"),
+                f"--config.file={file}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                "--storage.tsdb.retention.time=20y",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_ready(url, process, log)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=_STOP_SECONDS)
+
+
+def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/-/ready", timeout=5).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        # A foreign process: there is no clock of ours that could say when it is up.
+        time.sleep(0.1)
+    raise ProgramError(f"Prometheus did not start:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")

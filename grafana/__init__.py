@@ -1,0 +1,1 @@
+"""Grafana dashboards: the JSON to import, and the Python that authors it."""

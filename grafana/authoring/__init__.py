@@ -1,0 +1,1 @@
+"""Authors the dashboards: `python -m grafana.authoring` writes grafana/dashboards/*.json anew."""

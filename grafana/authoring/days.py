@@ -1,0 +1,40 @@
+"""PromQL about whole UTC days, for panels with a step of one day: each bar stands on the day it tells of.
+
+A day's bill is complete about 28 hours after the day began. So a past day is read off late on the day after it, at
+23:50, as the recording rules do, and drawn where the day began. 23:00 and 21:00 stand in where nothing could be read.
+The two days that are still open are read at the end of the range, which therefore must not lie in the future.
+"""
+
+from typing import Final
+
+END: Final = "${__to:date:seconds}"
+"""The end of the shown range, Unix seconds: a range query's own end is cut to whole steps."""
+
+_TODAY: Final = f"({END} - {END} % 86400)"
+
+PROJECT_CHOSEN: Final = f'and on (project_id) openai:project:info{{project=~"$project"}} @ {END}'
+"""Keeps what belongs to the chosen projects, by the names that they have now."""
+
+
+def per_day(series: str, matchers: str = "") -> str:
+    """Return an expression for the daily values of a recorded series with the label `day`; keeps all its labels.
+
+    Args:
+        series: such as `openai:project_model_workflow:cost_usd:day`.
+        matchers: more of them, such as `workflow=~"$workflow"`.
+    """
+    more = f", {matchers}" if matchers else ""
+    yesterday = f'{series}{{day="yesterday"{more}}}'
+    today = f'{series}{{day="today"{more}}}'
+    return (
+        f"({yesterday} offset -1d23h50m"
+        f" or on () {yesterday} offset -1d23h"
+        f" or on () {yesterday} offset -1d21h"
+        f" or on () ({yesterday} @ {END} and on () vector(time()) == {_TODAY} - 86400)"
+        f" or on () ({today} @ {END} and on () vector(time()) == {_TODAY}))"
+    )
+
+
+def a_week_before(series: str) -> str:
+    """Return an expression for what a recorded series of seven closed days was a week ago, late on that day."""
+    return f"last_over_time(({series} offset 10m or on () {series} offset 1h or on () {series} offset 3h)[1d:1d] offset 6d)"
