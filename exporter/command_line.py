@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from exporter import health_check, logs
 from exporter.configuration.loading import ConfigurationError, load_configuration, render_configuration
@@ -141,7 +141,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="openai-usage-exporter",
         description="Prometheus exporter for OpenAI's organization usage and costs APIs.",
         epilog=_EPILOG,
@@ -196,8 +196,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Parser(argparse.ArgumentParser):
+    """Repeats no key to somebody who gave it as a flag: what it says is kept in logs."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(logs.redact(message))
+
+
 def _add_command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: "argparse._SubParsersAction[_Parser]",
     name: str,
     run: Callable[[argparse.Namespace], int],
     summary: str,

@@ -17,6 +17,7 @@ from exporter.configuration.loading import ConfigurationError, load_configuratio
 from exporter.credentials import admin_key_source, base_url
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import Store
+from exporter.logs import redact
 from exporter.metrics.self_metrics import SelfMetrics
 from exporter.openai_api.admin_key import AdminKey
 from exporter.openai_api.connection import Connection
@@ -219,7 +220,10 @@ class Service:
                 healthy=bool(health.success) or health.absent,
                 last_success=health.last_success,
                 data_changed=health.data_changed,
-                problem="the organization does not have this endpoint" if health.absent else health.problem,
+                # The page is no log, and shows the same words.
+                problem="the organization does not have this endpoint"
+                if health.absent
+                else health.problem and redact(health.problem),
             )
             for api, health in self.poller.health.apis.items()
         ]

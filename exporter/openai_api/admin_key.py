@@ -5,6 +5,9 @@ from typing import Final, NoReturn
 from exporter.openai_api.errors import KeyRefused
 
 _LONGEST_KEY: Final = 4096
+# So many of a key's characters in a row are a piece of it: servers also quote keys cut short, or but for the middle.
+_PIECE: Final = 12
+_MASK: Final = "<admin key>"
 
 
 class AdminKey:
@@ -31,8 +34,19 @@ class AdminKey:
         return self._text
 
     def remove_from(self, text: str) -> str:
-        """Mask the key where a server echoes it."""
-        return text.replace(self._text, "<admin key>")
+        """Mask the key, and any piece of it of twelve characters or more, where a server echoes it."""
+        length = min(_PIECE, len(self._text))
+        pieces = {self._text[start : start + length] for start in range(len(self._text) - length + 1)}
+        shown: list[str] = []
+        masked_to = 0
+        for start, character in enumerate(text):
+            if text[start : start + length] in pieces:
+                if start >= masked_to:
+                    shown.append(_MASK)
+                masked_to = start + length
+            elif start >= masked_to:
+                shown.append(character)
+        return "".join(shown)
 
     def __repr__(self) -> str:
         return "AdminKey(<hidden>)"
