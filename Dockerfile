@@ -32,8 +32,10 @@ RUN export PYTHONPYCACHEPREFIX=/opt/bytecode \
       -x '/(site-packages|tests?|ensurepip|idlelib|lib2to3|pydoc_data|tkinter|turtledemo)/' \
       "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
  && python -m compileall -q --invalidation-mode unchecked-hash /opt/openai-usage-exporter/lib
-# The state's folder, as an empty volume takes it over.
-RUN install --directory --mode=0700 /state
+# The state's folder, as an empty volume takes it over; and a file that can be read, whatever it was in the context.
+COPY deploy/container/exporter.yml ./
+RUN install --directory --mode=0700 /state \
+ && install -D --mode=0644 --target-directory=/configuration exporter.yml
 
 FROM ${BASE}
 ARG VERSION=0.1.0
@@ -49,7 +51,7 @@ COPY --from=build /opt/bytecode /opt/bytecode
 COPY --from=build /opt/openai-usage-exporter /opt/openai-usage-exporter
 COPY --from=build --chown=65532:65532 /state /var/lib/openai-usage-exporter
 # Empty: every key has a default. Mount another one in its place.
-COPY deploy/container/exporter.yml /etc/openai-usage-exporter/exporter.yml
+COPY --from=build /configuration /etc/openai-usage-exporter
 # Temporary files, of SQLite and of the command `demo`, go where the only writable folder is.
 ENV OPENAI_USAGE_EXPORTER_REVISION=${REVISION} \
     PATH=/opt/openai-usage-exporter/bin:${PATH} \
