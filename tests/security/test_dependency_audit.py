@@ -85,7 +85,7 @@ def test_packages_that_a_good_service_does_not_know_are_no_clean_audit(partial: 
 def test_a_lock_that_cannot_be_read_is_told_from_a_service_that_went_away() -> None:
     unreadable = NoReportError("invalid requirement")
     assert conclusion(pypi=(KNOWN, unreadable)) is Conclusion.INCOMPLETE
-    went_away = iter([KNOWN, GONE])
+    went_away: Iterator[Report | NoReportError] = iter([KNOWN, GONE])
     assert conclusion(pypi=(went_away, GONE), osv=(GONE, GONE)) is Conclusion.NOT_AUDITED
 
 
