@@ -1,7 +1,7 @@
 """Whole dashboards: variables, links, annotations, sections laid out on the grid, and their JSON."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -57,6 +57,7 @@ class Variable:
         query: `label_values(…)`.
         many: several values and All, with `.*` as All's value unless `all_value` says otherwise; else exactly one.
         all_value: what All stands for; empty: the list of all values.
+        pattern: what of each answer is the value, as `/…(…)…/`, for a `query_result(…)`; empty: all of it.
     """
 
     name: str
@@ -64,11 +65,29 @@ class Variable:
     query: str
     many: bool = True
     all_value: str = ".*"
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A choice among fixed values, exactly one; the first unless another is made.
+
+    Attributes:
+        name: as expressions spell it.
+        label: as the reader sees it.
+        values: each with what the reader sees; neither may hold a comma or a colon.
+    """
+
+    name: str
+    label: str
+    values: Mapping[str, str]
 
 
 PROJECT: Final = Variable("project", "Project", "label_values(openai:project:info, project)")
 MODEL: Final = Variable(
-    "model", "Model", 'label_values({__name__=~"openai:project_model_workflow:(cost_usd|requests):sum7d"}, model_family)'
+    "model",
+    "Model",
+    'label_values({__name__=~"openai:project_model_workflow:(cost_usd|requests):sum7d"}, model_family)',
 )
 TEAM: Final = Variable("team", "Team", "label_values(openai:workflow:info, team)")
 # A team is its workflows: what follows the workflow follows the team.
@@ -81,7 +100,7 @@ def build(  # noqa: PLR0913 - all by name
     *,
     uid: str,
     description: str,
-    variables: Sequence[Variable],
+    variables: Sequence[Variable | Choice],
     sections: Sequence[Section],
     time_from: str,
     refresh: str = "5m",
@@ -99,7 +118,7 @@ def build(  # noqa: PLR0913 - all by name
         .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
     )
     for variable in variables:
-        board = board.with_variable(_variable(variable))
+        board = board.with_variable(_choice(variable) if isinstance(variable, Choice) else _variable(variable))
     for other, title in DASHBOARDS.items():
         if other != uid:
             board = board.link(
@@ -132,12 +151,31 @@ def _variable(variable: Variable) -> dashboard.QueryVariable:
         .sort(VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
         .hide(VariableHide.DONT_HIDE)
     )
+    if variable.pattern:
+        built = built.regex(variable.pattern)
     if not variable.many:
         return built.multi(False).include_all(False)  # noqa: FBT003 - the SDK's own
     built = built.multi(True).include_all(True)  # noqa: FBT003 - the SDK's own
     # Without a choice so far, everything is shown.
     built = built.current(VariableOption(selected=True, text=["All"], value=["$__all"]))
     return built.all_value(variable.all_value) if variable.all_value else built
+
+
+def _choice(choice: Choice) -> dashboard.CustomVariable:
+    options = [
+        VariableOption(selected=place == 0, text=text, value=value)
+        for place, (value, text) in enumerate(choice.values.items())
+    ]
+    return (
+        dashboard.CustomVariable(choice.name)
+        .label(choice.label)
+        .values(", ".join(f"{text} : {value}" for value, text in choice.values.items()))
+        .options(options)
+        .current(options[0])
+        .multi(False)  # noqa: FBT003 - the SDK's own
+        .include_all(False)  # noqa: FBT003 - the SDK's own
+        .hide(VariableHide.DONT_HIDE)
+    )
 
 
 def _annotations(by_job: bool) -> list[dashboard.AnnotationQuery]:
