@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-_SYSTEM = ("bin", "lib", "lib32", "lib64", "sbin", "usr")
+# With the certificate authorities, which the base image has too.
+_SYSTEM = ("bin", "etc/ssl", "lib", "lib32", "lib64", "sbin", "usr")
 _DEVICES = ("null", "urandom", "zero")
 # Stands for the folder where the base image has its Python.
 _PYTHON = "image-python"
@@ -65,7 +66,7 @@ def empty_root(root: Path) -> Path:
         if path.is_symlink():
             (root / name).symlink_to(path.readlink())
         elif path.is_dir():
-            (root / name).mkdir()
+            (root / name).mkdir(parents=True)
     if not _base_prefix().is_relative_to("/usr"):
         (root / _base_prefix().relative_to("/")).mkdir(parents=True)
     return root
