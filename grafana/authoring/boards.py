@@ -130,7 +130,7 @@ def build(  # noqa: PLR0913 - all by name
                 .keep_time(True)  # noqa: FBT003 - the SDK's own
                 .include_vars(True)  # noqa: FBT003 - the SDK's own
             )
-    for annotation in _annotations("job" in {variable.name for variable in variables}):
+    for annotation in _annotations(by_job="job" in {variable.name for variable in variables}):
         board = board.annotation(annotation)
     return _laid_out(board, sections)
 
@@ -178,7 +178,7 @@ def _choice(choice: Choice) -> dashboard.CustomVariable:
     )
 
 
-def _annotations(by_job: bool) -> list[dashboard.AnnotationQuery]:
+def _annotations(*, by_job: bool) -> list[dashboard.AnnotationQuery]:
     job = '{job=~"$job"}' if by_job else ""
     of_exporter = f"and on (job, instance) openai_exporter_build_info{job}"
     return [

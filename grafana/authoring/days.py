@@ -23,18 +23,38 @@ def per_day(series: str, matchers: str = "") -> str:
         series: such as `openai:project_model_workflow:cost_usd:day`.
         matchers: more of them, such as `workflow=~"$workflow"`.
     """
-    more = f", {matchers}" if matchers else ""
-    yesterday = f'{series}{{day="yesterday"{more}}}'
-    today = f'{series}{{day="today"{more}}}'
+    yesterday, today = _of_day(series, "yesterday", matchers), _of_day(series, "today", matchers)
     return (
-        f"({yesterday} offset -1d23h50m"
-        f" or on () {yesterday} offset -1d23h"
-        f" or on () {yesterday} offset -1d21h"
+        f"({settled_per_day(series, matchers)}"
         f" or on () ({yesterday} @ {END} and on () vector(time()) == {_TODAY} - 86400)"
         f" or on () ({today} @ {END} and on () vector(time()) == {_TODAY}))"
     )
 
 
+def settled_per_day(series: str, matchers: str = "") -> str:
+    """Return the same without the two days that are still open: for ratios of what arrives at different times."""
+    yesterday = _of_day(series, "yesterday", matchers)
+    return f"({yesterday} offset -1d23h50m or on () {yesterday} offset -1d23h or on () {yesterday} offset -1d21h)"
+
+
+def _of_day(series: str, day: str, matchers: str) -> str:
+    return f'{series}{{day="{day}", {matchers}}}' if matchers else f'{series}{{day="{day}"}}'
+
+
 def a_week_before(series: str) -> str:
     """Return an expression for what a recorded series of seven closed days was a week ago, late on that day."""
-    return f"last_over_time(({series} offset 10m or on () {series} offset 1h or on () {series} offset 3h)[1d:1d] offset 6d)"
+    late = f"{series} offset 10m or on () {series} offset 1h or on () {series} offset 3h"
+    return f"last_over_time(({late})[1d:1d] offset 6d)"
+
+
+_MONDAY: Final = 345_600
+"""The first Monday there was, Unix seconds."""
+
+LAST_WEEKS: Final = 13
+LAST_WEEKS_ONLY: Final = (
+    f"and on () vector(time()) >= {END} - ({END} - {_MONDAY}) % 604800 - {(LAST_WEEKS - 1) * 7 * 86_400}"
+)
+"""Keeps the days of the last weeks, Monday to Sunday, this one among them; 91 days hold them all."""
+
+WHOLE_MONTHS_ONLY: Final = f"and on () (vector(time()) - (day_of_month() - 1) * 86400 >= {END} - 365 * 86400)"
+"""Keeps the days of the months that began within a year."""

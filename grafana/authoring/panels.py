@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
 from grafana_foundation_sdk.builders import (
-    bargauge,
     barchart,
+    bargauge,
     common,
     dashboard,
     piechart,
@@ -48,7 +48,7 @@ from grafana_foundation_sdk.models.piechart import PieChartLegendValues, PieChar
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from grafana_foundation_sdk.models.text import TextMode
 
-from grafana.authoring.palette import FIXED_BY_SERIES, GOOD
+from grafana.authoring.palette import FIXED_BY_SERIES, GOOD, WATCH
 
 DATASOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 ONE_DAY: Final = "1d"
@@ -57,6 +57,10 @@ Panel: TypeAlias = (
     timeseries.Panel | stat.Panel | bargauge.Panel | barchart.Panel | piechart.Panel | table.Panel | text.Panel
 )
 """Every kind of panel that is used here; all of them take `.id`, `.span`, `.height` and more, as the SDK says."""
+
+# An empty cell is not an empty table.
+_NO_CELL: Final = "–"
+_NARROW: Final = {"custom.minWidth": 70}
 
 Steps = Sequence[tuple[float | None, str]]
 """Thresholds: from which value on (None: from the least), which colour."""
@@ -156,6 +160,7 @@ def bar_list(  # noqa: PLR0913 - all but three by name
     steps: Steps = ((None, GOOD),),
     by_name: bool = False,
     most: float | None = None,
+    decimals: int | None = None,
 ) -> bargauge.Panel:
     """List series with a bar each, now."""
     panel = (
@@ -165,6 +170,7 @@ def bar_list(  # noqa: PLR0913 - all but three by name
         .reduce_options(_last())
         .orientation(VizOrientation.HORIZONTAL)
         .display_mode(BarGaugeDisplayMode.BASIC)
+        .text(common.VizTextDisplayOptions().title_size(14).value_size(16))
         .min(0)
         .no_value(about.empty)
     )
@@ -172,6 +178,8 @@ def bar_list(  # noqa: PLR0913 - all but three by name
         panel = _coloured_by_name(panel)
     if most is not None:
         panel = panel.max(most)
+    if decimals is not None:
+        panel = panel.decimals(decimals)
     return _common(panel, about, _targets(queries, instant=True))
 
 
@@ -242,6 +250,7 @@ def rows(
     *,
     sort: str = "",
     hidden: Sequence[str] = (),
+    widths: Mapping[str, int] | None = None,
 ) -> table.Panel:
     """Show a table.
 
@@ -251,6 +260,7 @@ def rows(
         columns: what is known of each row; every expression must keep just the labels in `names` and `hidden`.
         sort: the column that decides the order, most first; the first one where nothing is said.
         hidden: labels that tell rows apart and are not shown.
+        widths: of columns of names, by label, in pixels; else they share what is left.
     """
     panel = table.Panel().no_value(about.empty).thresholds(_thresholds(((None, "text"),))).unit("none")
     shown = {f"Value #{_reference(place)}": column.title for place, column in enumerate(columns)}
@@ -275,8 +285,13 @@ def rows(
             )
         )
     )
+    for label, title in names.items():
+        properties: dict[str, Any] = {"noValue": _NO_CELL}
+        if widths and label in widths:
+            properties["custom.width"] = widths[label]
+        panel = panel.override_by_name(title, [DynamicConfigValue(name, value) for name, value in properties.items()])
     for column in columns:
-        properties: dict[str, Any] = {"unit": column.unit, **column.properties}
+        properties = {"unit": column.unit, "noValue": _NO_CELL, **_NARROW, **column.properties}
         if column.decimals is not None:
             properties["decimals"] = column.decimals
         panel = panel.override_by_name(
@@ -292,13 +307,30 @@ def words(about: About, content: str) -> text.Panel:
     return panel.id(about.id).span(about.width).height(about.height)
 
 
-def gauge_cell(most: float, colour: str) -> dict[str, Any]:
-    """Properties of a column that draws a bar up to `most`, in one colour."""
+def share_cell(steps: Steps) -> dict[str, Any]:
+    """Properties of a column of shares: a bar up to 1, coloured by threshold."""
     return {
         "custom.cellOptions": {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
         "min": 0,
-        "max": most,
-        "color": {"mode": "fixed", "fixedColor": colour},
+        "max": 1,
+        **threshold_properties(steps),
+    }
+
+
+def change_cell() -> dict[str, Any]:
+    """Properties of a column of changes in cost: more is marked, less is good."""
+    return text_colour_cell(((None, GOOD), (0, "text"), (1e-9, WATCH)))
+
+
+def yes_or_no_cell(yes: str, no: str, *, yes_colour: str, no_colour: str) -> dict[str, Any]:
+    """Properties of a column of 1 and 0, in words."""
+    words_by_value = {
+        "1": {"text": yes, "color": yes_colour, "index": 0},
+        "0": {"text": no, "color": no_colour, "index": 1},
+    }
+    return {
+        "custom.cellOptions": {"type": "color-text"},
+        "mappings": [{"type": "value", "options": words_by_value}],
     }
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from grafana.authoring.boards import as_json
-from grafana.authoring.spend import spend
+from grafana.authoring.spending.board import spend
 
 DASHBOARDS_FOLDER: Final = Path(__file__).parents[1] / "dashboards"
 

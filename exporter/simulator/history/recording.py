@@ -103,7 +103,7 @@ def record(
         with running_prometheus(folder, find=find) as url, httpx.Client(timeout=_QUERY_SECONDS) as client:
             tell(f"rules: layer {number} of {len(layers)}, {len(layer)} rules")
             load(
-                (sample for rule in layer for run in runs for sample in _recorded(client, url, rule, run)),
+                (sample for rule in layer for sample in _recorded(client, url, rule, runs)),
                 folder / "data",
             )
 
@@ -119,15 +119,19 @@ def _records(rule: RecordingRule, name: str, matchers: Mapping[str, str]) -> boo
     )
 
 
-def _recorded(client: httpx.Client, url: str, rule: RecordingRule, run: Run) -> Iterator[str]:
-    answer = client.post(
-        f"{url}/api/v1/query_range",
-        data={"query": rule.expression, "start": run.first, "end": run.last, "step": run.step},
-    )
-    answer.raise_for_status()
-    for found in answer.json()["data"]["result"]:
-        series = _series(rule, found["metric"])
-        for at, value in found["values"]:
+def _recorded(client: httpx.Client, url: str, rule: RecordingRule, runs: Iterable[Run]) -> Iterator[str]:
+    values: dict[str, dict[float, str]] = {}
+    for run in runs:
+        answer = client.post(
+            f"{url}/api/v1/query_range",
+            data={"query": rule.expression, "start": run.first, "end": run.last, "step": run.step},
+        )
+        answer.raise_for_status()
+        for found in answer.json()["data"]["result"]:
+            values.setdefault(_series(rule, found["metric"]), {}).update(found["values"])
+    for series, by_moment in values.items():
+        # A block takes each series in order of time, and the runs overlap.
+        for at, value in sorted(by_moment.items()):
             yield f"{series} {value} {at}\n"
 
 

@@ -1,0 +1,1 @@
+"""OpenAI / AITracer comparison: is the traced cost aligned with the bill?"""

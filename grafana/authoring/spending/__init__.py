@@ -1,0 +1,1 @@
+"""The dashboard OpenAI / Spend, a section a module."""

@@ -1,0 +1,207 @@
+"""What is saved and what is in the way: the prompt cache, rate limits, and models without a price."""
+
+from grafana_foundation_sdk.models import units
+
+from grafana.authoring import palette
+from grafana.authoring.days import END, PROJECT_CHOSEN
+from grafana.authoring.panels import (
+    About,
+    Column,
+    Panel,
+    Query,
+    bar_list,
+    dashed,
+    legend_table,
+    line,
+    rows,
+    series_property,
+    share_cell,
+)
+from grafana.authoring.usage.choices import (
+    ALL_INPUT,
+    BY_HOUR,
+    CACHED_INPUT,
+    HOURS_SHOWN,
+    MODEL_CHOSEN,
+    MODEL_LIMIT,
+    NAMED,
+    ONE_HOUR,
+    large,
+    tokens_of_week,
+    tokens_per_hour,
+)
+
+_RATIO = "openai:project_model:rate_limit_used:ratio"
+_LIMITS_SHOWN = 8
+_NO_LIMITS = "No rate limits are read: switch on directory.rate_limits"
+_NO_INPUT = "No input in this range"
+
+
+def cache() -> tuple[Panel, ...]:
+    """Return the panels about the prompt cache."""
+    return (_share_of_choice(), _share_by_model(), _by_workflow())
+
+
+def limits() -> tuple[Panel, ...]:
+    """Return the panels about rate limits and prices."""
+    return (_limits_used(), _limits(), _unpriced())
+
+
+def _share_of_choice() -> Panel:
+    hour = (
+        f"(sum({tokens_per_hour(CACHED_INPUT)}) or 0 * sum({tokens_per_hour(ALL_INPUT)}))"
+        f" / (sum({tokens_per_hour(ALL_INPUT)}) > 0)"
+    )
+    usual = f"sum({tokens_of_week(CACHED_INPUT)}) / (sum({tokens_of_week(ALL_INPUT)}) > 0)"
+    panel = line(
+        About(
+            501,
+            "Cached share of input",
+            f"Input read from the prompt cache, of all input that is chosen. {BY_HOUR} Dashed: the last seven closed "
+            "days. A fall that stays is a changed beginning of the prompt: input that is not cached costs several "
+            "times as much.",
+            height=9,
+            empty=_NO_INPUT,
+        ),
+        units.PercentUnit,
+        [Query(hour, "last hour", ONE_HOUR), Query(usual, "seven days", ONE_HOUR)],
+    ).max_data_points(HOURS_SHOWN)
+    panel = series_property(panel, "last hour", {"color": {"mode": "fixed", "fixedColor": palette.INPUT_CACHED}})
+    panel = series_property(panel, "seven days", {"color": {"mode": "fixed", "fixedColor": palette.EXPECTED}})
+    return dashed(panel, "seven days").max(1)
+
+
+def _share_by_model() -> Panel:
+    kept = large(tokens_of_week(CACHED_INPUT), "model_family", MODEL_LIMIT)
+    hour = (
+        f"sum by (model_family) ({tokens_per_hour(CACHED_INPUT)} and on (model_family) {kept})"
+        f" / (sum by (model_family) ({tokens_per_hour(ALL_INPUT)}) > 0)"
+    )
+    return legend_table(
+        line(
+            About(
+                502,
+                "Cached share of input by model",
+                f"{BY_HOUR} Models with less than {MODEL_LIMIT:.0%} of the cached input of seven closed days are left "
+                "out.",
+                height=9,
+                empty=_NO_INPUT,
+            ),
+            units.PercentUnit,
+            [Query(hour, "{{model_family}}", ONE_HOUR)],
+            filled=0,
+        )
+        .max_data_points(HOURS_SHOWN)
+        .max(1),
+        "mean",
+    )
+
+
+def _by_workflow() -> Panel:
+    labels = "project_id, model, workflow"
+    shown = "project, model, workflow"
+    follows = f'workflow=~"$workflow", {MODEL_CHOSEN}'
+
+    def named(series: str) -> str:
+        return f"sum by ({shown}) (sum by ({labels}) ({series}) {NAMED})"
+
+    hour = f"openai:project_model_workflow:cached_share:ratio1h{{{follows}}}"
+    week = f"openai:project_model_workflow:cached_share:ratio7d{{{follows}}}"
+    usual = f"(sum by ({labels}) ({week}) > 0)"
+    return rows(
+        About(
+            503,
+            "Cached share by workflow",
+            "Input of the last hour (arrival time) and how much of it came from the prompt cache, beside the last "
+            "seven closed days. Only what used the cache within these days. Alerts look at these figures.",
+            width=24,
+            height=9,
+            empty="Nothing read from the prompt cache in seven closed days",
+        ),
+        {"project": "Project", "workflow": "Workflow", "model": "Model"},
+        (
+            Column("Input, last hour", f"{named(tokens_per_hour(ALL_INPUT))} and {named(usual)}", units.Short, 1),
+            Column(
+                "Cached, last hour",
+                f"{named(hour)} and {named(usual)}",
+                units.PercentUnit,
+                0,
+                share_cell(((None, palette.INPUT_CACHED),)),
+            ),
+            Column("Cached, seven days", named(usual), units.PercentUnit, 0, share_cell(((None, palette.EXPECTED),))),
+        ),
+        sort="Input, last hour",
+    )
+
+
+def _limits_used() -> Panel:
+    used = f"{_RATIO}{{{MODEL_CHOSEN}}}"
+    highest = f"topk({_LIMITS_SHOWN}, max_over_time({used}[$__range] @ {END}) {PROJECT_CHOSEN})"
+    peak = f"(max_over_time({used}[$__interval]) and on (project_id, model, limit) {highest})"
+    panel = line(
+        About(
+            601,
+            "Use of rate limits",
+            f"The {_LIMITS_SHOWN} limits per minute that were used most within the range: the highest average over a "
+            "quarter of an hour (arrival time) in each step. Peaks within are higher: calls may be refused with 429 "
+            "before the line is reached. Does not follow team and workflow.",
+            height=11,
+            empty=_NO_LIMITS,
+        ),
+        units.PercentUnit,
+        [
+            Query(f"max by (project, model, limit) ({peak} {NAMED})", "{{project}}, {{model}}, {{limit}}", ONE_HOUR),
+            Query("max(openai:threshold:rate_limit_used_ratio)", "alert", ONE_HOUR),
+        ],
+        filled=0,
+    )
+    panel = series_property(panel, "alert", {"color": {"mode": "fixed", "fixedColor": palette.LIMIT}})
+    return dashed(panel, "alert")
+
+
+def _limits() -> Panel:
+    def limit(metric: str) -> str:
+        known = f"(max by (project_id, model) ({metric}{{{MODEL_CHOSEN}}} > 0) and on (project_id, model) {_RATIO} > 0)"
+        return f"max by (project, model) ({known} {NAMED})"
+
+    def used(kind: str) -> str:
+        return f'max by (project, model) (({_RATIO}{{limit="{kind}", {MODEL_CHOSEN}}} > 0) {NAMED})'
+
+    tokens, requests = limit("openai_rate_limit_tokens_per_minute"), limit("openai_rate_limit_requests_per_minute")
+    steps = ((None, palette.GOOD), (0.5, palette.WATCH), (0.8, palette.BAD))
+    return rows(
+        About(
+            602,
+            "Rate limits and headroom",
+            "OpenAI's limits per minute and how much of each was used on average over the last quarter of an hour "
+            "(arrival time). Only what was used; the rest of a limit is headroom. Does not follow team and workflow.",
+            height=11,
+            empty=_NO_LIMITS,
+        ),
+        {"project": "Project", "model": "Model"},
+        (
+            Column("Tokens/min", tokens, units.Short, 0),
+            Column("Used", used("tokens"), units.PercentUnit, 1, share_cell(steps)),
+            Column("Requests/min", requests, units.Short, 0),
+            Column("Used ", used("requests"), units.PercentUnit, 1, share_cell(steps)),
+        ),
+        sort="Used",
+    )
+
+
+def _unpriced() -> Panel:
+    return bar_list(
+        About(
+            603,
+            "Tokens without a price",
+            "Tokens of today and yesterday (event time) of models that no price is known for: estimates, budgets and "
+            "forecasts leave them out until OpenAI bills them, or a price is configured. Follows the model alone.",
+            width=24,
+            height=5,
+            empty="Every model that was used has a price",
+        ),
+        units.Short,
+        [Query(f"sort_desc(sum by (model) (openai_exporter_unpriced_tokens{{{MODEL_CHOSEN}}}) > 0)", "{{model}}")],
+        steps=((None, palette.WATCH),),
+        decimals=1,
+    )

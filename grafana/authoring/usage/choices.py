@@ -1,0 +1,120 @@
+"""What this dashboard's panels choose by, and the expressions that many of them are made of."""
+
+from typing import Final
+
+from grafana.authoring.days import END, PROJECT_CHOSEN, per_day
+from grafana.authoring.panels import Query
+
+ONE_HOUR: Final = "1h"
+HOURS_SHOWN: Final = 2400
+"""Points that a panel of hours may draw: a hundred days keep a bar for each hour."""
+
+FAMILY_CHOSEN: Final = 'workflow=~"$workflow", model_family=~"$model"'
+# The exporter spells models with and without a date; the choice is a family.
+MODEL_CHOSEN: Final = r'model=~"(?:openai/)?(?:$model)(?:-[0-9]{4}-[0-9]{2}-[0-9]{2}|-[0-9]{4})?(?:-preview)?"'
+WORKFLOW_CHOSEN: Final = 'workflow=~"$workflow"'
+EXPORTER_CHOSEN: Final = f"{WORKFLOW_CHOSEN}, {MODEL_CHOSEN}"
+
+ALL_INPUT: Final = 'token_type=~"input|input_cached|input_cache_write"'
+CACHED_INPUT: Final = 'token_type="input_cached"'
+ALL_OUTPUT: Final = 'token_type="output"'
+
+_TOKENS: Final = "openai:project_model_workflow_token_type:tokens"
+_REQUESTS: Final = "openai:project_model_workflow:requests"
+
+NAMED: Final = f'* on (project_id) group_left (project) openai:project:info{{project=~"$project"}} @ {END}'
+"""Gives projects the names that they have now, and keeps the chosen ones."""
+
+PROJECT_LIMIT: Final = 0.03
+MODEL_LIMIT: Final = 0.02
+"""What has a smaller share than this is folded into Other."""
+
+NOTHING_USED: Final = "Nothing used by this choice"
+NO_WEEK: Final = "Nothing used in seven closed days, or the recording rules are not loaded"
+
+BY_DAY: Final = "By the UTC day it was used on (event time); today is so far."
+BY_HOUR: Final = (
+    "By the hour in which OpenAI reported it (arrival time), minutes after use; a bar stands at the end of its hour."
+)
+
+
+def chosen(series: str, matchers: str = "") -> str:
+    """Return a recorded series with `project_id`, `workflow` and `model_family`, kept to what is chosen."""
+    more = f", {matchers}" if matchers else ""
+    return f"({series}{{{FAMILY_CHOSEN}{more}}} {PROJECT_CHOSEN})"
+
+
+def chosen_at_end(series: str, matchers: str = "") -> str:
+    """Return the same as it is at the end of the shown range, whatever the step."""
+    more = f", {matchers}" if matchers else ""
+    return f"({series}{{{FAMILY_CHOSEN}{more}}} @ {END} {PROJECT_CHOSEN})"
+
+
+def tokens_per_day(matchers: str = "") -> str:
+    """Return the tokens of each UTC day, by project, model, workflow and token type."""
+    more = f", {matchers}" if matchers else ""
+    return f"({per_day(f'{_TOKENS}:day', f'{FAMILY_CHOSEN}{more}')} {PROJECT_CHOSEN})"
+
+
+def requests_per_day() -> str:
+    """Return the requests of each UTC day, by project, model and workflow."""
+    return f"({per_day(f'{_REQUESTS}:day', FAMILY_CHOSEN)} {PROJECT_CHOSEN})"
+
+
+def tokens_per_hour(matchers: str = "") -> str:
+    """Return the tokens reported within the hour, by project, model, workflow and token type."""
+    return chosen(f"{_TOKENS}:increase1h", matchers)
+
+
+def requests_per_hour() -> str:
+    """Return the requests reported within the hour, by project, model and workflow."""
+    return chosen(f"{_REQUESTS}:increase1h")
+
+
+def tokens_of_week(matchers: str = "") -> str:
+    """Return the tokens of seven closed days before the end of the range."""
+    return chosen_at_end(f"{_TOKENS}:sum7d", matchers)
+
+
+def requests_of_week() -> str:
+    """Return the requests of seven closed days before the end of the range."""
+    return chosen_at_end(f"{_REQUESTS}:sum7d")
+
+
+def large(of_week: str, label: str, limit: float) -> str:
+    """Return those values of a label that have at least this share of the seven closed days."""
+    return f"(sum by ({label}) ({of_week}) >= {limit} * scalar(sum({of_week})))"
+
+
+def by_project(series: str) -> str:
+    """Sum by project, under the name that it has now."""
+    return f"sum by (project) (sum by (project_id) ({series}) {NAMED})"
+
+
+def projects_folded(series: str, interval: str) -> list[Query]:
+    """Return queries of a series by project, those with few requests as one."""
+    kept = large(requests_of_week(), "project_id", PROJECT_LIMIT)
+    return [
+        Query(by_project(f"{series} and on (project_id) {kept}"), "{{project}}", interval),
+        Query(f"sum({series} unless on (project_id) {kept})", "Other", interval),
+    ]
+
+
+def models_folded(series: str, of_week: str, interval: str, over: str = "") -> list[Query]:
+    """Return queries of a series by model, those with little as one; `over` divides each."""
+    kept = large(of_week, "model_family", MODEL_LIMIT)
+    of_all = f" / on () group_left () {over}" if over else ""
+    of_rest = f" / {over}" if over else ""
+    return [
+        Query(f"sum by (model_family) ({series} and on (model_family) {kept}){of_all}", "{{model_family}}", interval),
+        Query(f"sum({series} unless on (model_family) {kept}){of_rest}", "Other", interval),
+    ]
+
+
+def hourly(counter: str, by: str, matchers: str) -> Query:
+    """Return one of the exporter's counters by hour; only where no series of it is recorded."""
+    legend = f"{{{{{by}}}}}"
+    increase = f"increase({counter}{{{matchers}}}[1h])"
+    if by == "project":
+        return Query(by_project(increase), legend, ONE_HOUR)
+    return Query(f"sum by ({by}) ({increase} {PROJECT_CHOSEN})", legend, ONE_HOUR)

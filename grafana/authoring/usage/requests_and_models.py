@@ -1,0 +1,231 @@
+"""Who asks which models: requests by model, project and workflow, and how tokens spread over models."""
+
+from collections.abc import Sequence
+
+from grafana_foundation_sdk.builders import timeseries
+from grafana_foundation_sdk.models import units
+
+from grafana.authoring import palette
+from grafana.authoring.panels import (
+    ONE_DAY,
+    About,
+    Column,
+    Panel,
+    Query,
+    bars,
+    legend_table,
+    line,
+    rows,
+    share,
+    share_cell,
+)
+from grafana.authoring.usage.choices import (
+    ALL_INPUT,
+    ALL_OUTPUT,
+    BY_DAY,
+    BY_HOUR,
+    CACHED_INPUT,
+    HOURS_SHOWN,
+    MODEL_LIMIT,
+    NO_WEEK,
+    NOTHING_USED,
+    ONE_HOUR,
+    PROJECT_LIMIT,
+    by_project,
+    large,
+    models_folded,
+    projects_folded,
+    requests_of_week,
+    requests_per_day,
+    requests_per_hour,
+    tokens_of_week,
+    tokens_per_day,
+)
+
+_SMALL_MODEL = f"Models with less than {MODEL_LIMIT:.0%} of the"
+_SMALL_PROJECT = f"projects with less than {PROJECT_LIMIT:.0%} of the requests"
+_LARGE_PROJECTS = large(requests_of_week(), "project_id", PROJECT_LIMIT)
+
+
+def requests() -> tuple[Panel, ...]:
+    """Return the panels about requests."""
+    return (
+        _hours(
+            301,
+            "Requests per hour by model",
+            f"{_SMALL_MODEL} requests of seven closed days are Other.",
+            models_folded(requests_per_hour(), requests_of_week(), ONE_HOUR),
+        ),
+        _hours(
+            302,
+            "Requests per hour by project",
+            f"{_SMALL_PROJECT.capitalize()} of seven closed days are Other: they stand below.",
+            projects_folded(requests_per_hour(), ONE_HOUR),
+        ),
+        share(
+            About(
+                303,
+                "Share of requests by project",
+                f"Requests of the last seven closed UTC days (event time); {_SMALL_PROJECT} are Other, which the "
+                "table beside takes apart.",
+                height=9,
+                empty=NO_WEEK,
+            ),
+            units.Short,
+            projects_folded(requests_of_week(), ""),
+        ),
+        _other_projects(),
+        _workflows(),
+    )
+
+
+def models() -> tuple[Panel, ...]:
+    """Return the panels about models."""
+    return (_allocation(), _tokens_per_request(), _models())
+
+
+def _hours(panel_id: int, title: str, folded: str, queries: Sequence[Query]) -> timeseries.Panel:
+    return legend_table(
+        bars(
+            About(panel_id, title, f"{BY_HOUR} {folded}", height=10, empty=NOTHING_USED),
+            units.Short,
+            queries,
+        ),
+        "sum",
+    ).max_data_points(HOURS_SHOWN)
+
+
+def _other_projects() -> Panel:
+    folded = f"{requests_of_week()} unless on (project_id) {_LARGE_PROJECTS}"
+    return rows(
+        About(
+            304,
+            "Projects folded into Other",
+            f"The {_SMALL_PROJECT} of the last seven closed UTC days, one by one: they add up to Other.",
+            height=9,
+            empty=f"Nothing is folded: no project has less than {PROJECT_LIMIT:.0%} of the requests",
+        ),
+        {"project": "Project"},
+        (
+            Column("Requests", by_project(folded), units.Short, 1),
+            Column(
+                "Share of all",
+                f"{by_project(folded)} / scalar(sum({requests_of_week()}))",
+                units.PercentUnit,
+                2,
+            ),
+            Column("Share of Other", f"{by_project(folded)} / scalar(sum({folded}))", units.PercentUnit, 1),
+        ),
+        sort="Requests",
+    )
+
+
+def _workflows() -> Panel:
+    info = "* on (workflow) group_left (team) openai:workflow:info"
+    return rows(
+        About(
+            305,
+            "Workflows and their teams",
+            "The last seven closed UTC days (event time). Whose a workflow is says the exporter's configuration; "
+            "unmapped is what no rule claims.",
+            width=24,
+            height=9,
+            empty=NO_WEEK,
+        ),
+        {"workflow": "Workflow", "team": "Team"},
+        _columns("workflow", info),
+        sort="Tokens",
+    )
+
+
+def _models() -> Panel:
+    return rows(
+        About(
+            403,
+            "Models in numbers",
+            "The last seven closed UTC days (event time), all spellings of a model together. Images, speech and "
+            "transcription have requests and may have no tokens.",
+            width=24,
+            height=10,
+            empty=NO_WEEK,
+        ),
+        {"model_family": "Model"},
+        _columns("model_family", ""),
+        sort="Tokens",
+    )
+
+
+def _columns(label: str, named: str) -> tuple[Column, ...]:
+    def summed(series: str) -> str:
+        return f"sum by ({label}) ({series}) {named}".rstrip()
+
+    def plain(series: str) -> str:
+        return f"sum by ({label}) ({series})"
+
+    asked = f"({plain(requests_of_week())} > 0)"
+    cached = f"({plain(tokens_of_week(CACHED_INPUT))} or 0 * {plain(tokens_of_week(ALL_INPUT))})"
+    return (
+        Column("Requests", summed(requests_of_week()), units.Short, 1),
+        Column("Tokens", summed(tokens_of_week()), units.Short, 1),
+        Column(
+            "Share of tokens",
+            f"{plain(tokens_of_week())} / scalar(sum({tokens_of_week()})) {named}".rstrip(),
+            units.PercentUnit,
+            1,
+        ),
+        Column("Tokens per request", f"{plain(tokens_of_week())} / {asked} {named}".rstrip(), units.Short, 1),
+        Column("Input per request", f"{plain(tokens_of_week(ALL_INPUT))} / {asked} {named}".rstrip(), units.Short, 1),
+        Column("Output per request", f"{plain(tokens_of_week(ALL_OUTPUT))} / {asked} {named}".rstrip(), units.Short, 1),
+        Column(
+            "Cached share of input",
+            f"{cached} / ({plain(tokens_of_week(ALL_INPUT))} > 0) {named}".rstrip(),
+            units.PercentUnit,
+            0,
+            share_cell(((None, palette.INPUT_CACHED),)),
+        ),
+    )
+
+
+def _allocation() -> Panel:
+    return legend_table(
+        bars(
+            About(
+                401,
+                "Model allocation per day",
+                f"{BY_DAY} Each model's share of the day's tokens: a bar is 100 %. {_SMALL_MODEL} tokens of seven "
+                "closed days are Other.",
+                height=10,
+                empty=NOTHING_USED,
+            ),
+            units.PercentUnit,
+            models_folded(tokens_per_day(), tokens_of_week(), ONE_DAY, over=f"(sum({tokens_per_day()}) > 0)"),
+        ).max(1),
+        "mean",
+    )
+
+
+def _tokens_per_request() -> Panel:
+    kept = large(tokens_of_week(), "model_family", MODEL_LIMIT)
+    return legend_table(
+        line(
+            About(
+                402,
+                "Tokens per request by model",
+                f"{BY_DAY} A jump is another prompt, longer histories or longer answers. {_SMALL_MODEL} tokens are "
+                "left out: they stand in the table below.",
+                height=10,
+                empty=NOTHING_USED,
+            ),
+            units.Short,
+            [
+                Query(
+                    f"sum by (model_family) ({tokens_per_day()} and on (model_family) {kept})"
+                    f" / (sum by (model_family) ({requests_per_day()}) > 0)",
+                    "{{model_family}}",
+                    ONE_DAY,
+                )
+            ],
+            filled=0,
+        ),
+        "lastNotNull",
+    )

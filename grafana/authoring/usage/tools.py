@@ -1,0 +1,128 @@
+"""What is not counted in tokens: images, audio, searches, sessions and storage."""
+
+from grafana_foundation_sdk.builders import timeseries
+from grafana_foundation_sdk.models import units
+
+from grafana.authoring.panels import About, Panel, Query, bars, legend_table, line
+from grafana.authoring.usage.choices import (
+    BY_HOUR,
+    EXPORTER_CHOSEN,
+    HOURS_SHOWN,
+    NAMED,
+    WORKFLOW_CHOSEN,
+    hourly,
+)
+
+_NO_MODEL = " OpenAI names no model: follows project, team and workflow alone."
+
+
+def images_and_audio() -> tuple[Panel, ...]:
+    """Return the panels about images and audio."""
+    images = "openai_usage_images_total"
+    return (
+        _hours(
+            About(
+                801,
+                "Images per hour by size",
+                f"{BY_HOUR} Images made or edited, by width and height in pixels.",
+                height=9,
+                empty="No images in this range",
+            ),
+            hourly(images, "size", EXPORTER_CHOSEN),
+        ),
+        _hours(
+            About(
+                802,
+                "Images per hour by model",
+                f"{BY_HOUR} Images made or edited, by the model as OpenAI spells it.",
+                height=9,
+                empty="No images in this range",
+            ),
+            hourly(images, "model", EXPORTER_CHOSEN),
+        ),
+        _hours(
+            About(
+                803,
+                "Speech characters per hour",
+                f"{BY_HOUR} Characters turned into speech, by model.",
+                height=9,
+                empty="Nothing turned into speech in this range",
+            ),
+            hourly("openai_usage_speech_characters_total", "model", EXPORTER_CHOSEN),
+        ),
+        _hours(
+            About(
+                804,
+                "Audio transcribed per hour",
+                f"{BY_HOUR} Length of the audio that was transcribed, by model. More than an hour per hour is many at "
+                "once.",
+                height=9,
+                empty="Nothing transcribed in this range",
+            ),
+            hourly("openai_usage_transcription_seconds_total", "model", EXPORTER_CHOSEN),
+            units.Seconds,
+        ),
+    )
+
+
+def searches_sessions_storage() -> tuple[Panel, ...]:
+    """Return the panels about tools and storage."""
+    return (
+        _hours(
+            About(
+                901,
+                "Web searches per hour by context",
+                f"{BY_HOUR} Searches by how much of the web they hand to the model: the context level.",
+                height=9,
+                empty="No web searches in this range",
+            ),
+            hourly("openai_usage_web_search_calls_total", "context_level", EXPORTER_CHOSEN),
+        ),
+        _hours(
+            About(
+                902,
+                "File searches per hour by project",
+                BY_HOUR + _NO_MODEL,
+                height=9,
+                empty="No file searches in this range",
+            ),
+            hourly("openai_usage_file_search_calls_total", "project", WORKFLOW_CHOSEN),
+        ),
+        _hours(
+            About(
+                903,
+                "Code sessions per hour by project",
+                f"{BY_HOUR} Sessions of the code interpreter.{_NO_MODEL}",
+                height=9,
+                empty="No code interpreter sessions in this range",
+            ),
+            hourly("openai_usage_code_interpreter_sessions_total", "project", WORKFLOW_CHOSEN),
+        ),
+        _storage(),
+    )
+
+
+def _hours(about: About, query: Query, unit: str = units.Short) -> timeseries.Panel:
+    panel = bars(about, unit, [query])
+    return legend_table(panel, "sum").max_data_points(HOURS_SHOWN)
+
+
+def _storage() -> Panel:
+    stored = f"sum by (project_id) (openai_usage_vector_store_bytes{{{WORKFLOW_CHOSEN}}})"
+    return legend_table(
+        line(
+            About(
+                904,
+                "Vector stores by project",
+                "Bytes held, by project: the newest day's level (event time). Storage is billed by the "
+                f"day.{_NO_MODEL}",
+                height=9,
+                empty="No vector stores",
+            ),
+            units.BytesIEC,
+            [Query(f"sum by (project) ({stored} {NAMED})", "{{project}}", "1h")],
+            filled=40,
+            stacked=True,
+        ),
+        "lastNotNull",
+    )
