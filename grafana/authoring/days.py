@@ -47,14 +47,11 @@ def a_week_before(series: str) -> str:
     return f"last_over_time(({late})[1d:1d] offset 6d)"
 
 
-_MONDAY: Final = 345_600
-"""The first Monday there was, Unix seconds."""
+_FIRST: Final = "scalar(last_over_time(vector(time())[1d:1d] @ start()))"
+"""The first step of a range query with a step of one day, Unix seconds."""
 
-LAST_WEEKS: Final = 13
-LAST_WEEKS_ONLY: Final = (
-    f"and on () vector(time()) >= {END} - ({END} - {_MONDAY}) % 604800 - {(LAST_WEEKS - 1) * 7 * 86_400}"
-)
-"""Keeps the days of the last weeks, Monday to Sunday, this one among them; 91 days hold them all."""
+WHOLE_WEEKS: Final = f"and on () (vector(time()) - ((day_of_week() + 6) % 7) * 86400 >= {_FIRST})"
+"""Keeps the days of weeks, Monday to Sunday, that begin within the range."""
 
-WHOLE_MONTHS_ONLY: Final = f"and on () (vector(time()) - (day_of_month() - 1) * 86400 >= {END} - 365 * 86400)"
-"""Keeps the days of the months that began within a year."""
+WHOLE_MONTHS: Final = f"and on () (vector(time()) - (day_of_month() - 1) * 86400 >= {_FIRST})"
+"""Keeps the days of months that begin within the range."""

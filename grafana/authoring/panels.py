@@ -59,8 +59,9 @@ Panel: TypeAlias = (
 """Every kind of panel that is used here; all of them take `.id`, `.span`, `.height` and more, as the SDK says."""
 
 # An empty cell is not an empty table.
-_NO_CELL: Final = "–"
-_NARROW: Final = {"custom.minWidth": 70}
+_NO_CELL: Final = "-"
+_NARROW: Final = {"custom.minWidth": 60}
+_NAMES: Final = {"custom.minWidth": 90}
 
 Steps = Sequence[tuple[float | None, str]]
 """Thresholds: from which value on (None: from the least), which colour."""
@@ -243,7 +244,7 @@ class Column:
     properties: Mapping[str, Any] = field(default_factory=dict)
 
 
-def rows(
+def rows(  # noqa: PLR0913 - all but three by name
     about: About,
     names: Mapping[str, str],
     columns: Sequence[Column],
@@ -286,7 +287,7 @@ def rows(
         )
     )
     for label, title in names.items():
-        properties: dict[str, Any] = {"noValue": _NO_CELL}
+        properties: dict[str, Any] = {"noValue": _NO_CELL, **_NAMES}
         if widths and label in widths:
             properties["custom.width"] = widths[label]
         panel = panel.override_by_name(title, [DynamicConfigValue(name, value) for name, value in properties.items()])

@@ -25,8 +25,8 @@ def line_items() -> tuple[Panel, ...]:
             About(
                 701,
                 "Line items",
-                "The bill of this calendar month, UTC, by line item as OpenAI writes them, and what was billed of it for "
-                "yesterday and in the whole previous month.",
+                "The bill of this calendar month, UTC, by line item as OpenAI writes them, and what was billed of it "
+                "for yesterday and in the whole previous month.",
                 width=24,
                 height=11,
                 empty=NOTHING_BILLED,
@@ -46,6 +46,7 @@ def line_items() -> tuple[Panel, ...]:
                 ),
             ),
             sort="Month to date",
+            widths={"line_item": 300},
         ),
     )
 
@@ -60,8 +61,8 @@ def unmapped() -> tuple[Panel, ...]:
                 About(
                     801,
                     "Unmapped spend per day",
-                    "Billed, by UTC day, for what no rule of the configuration takes, or what cannot be told apart. Follows "
-                    "project and model.",
+                    "Billed, by UTC day, for what no rule of the configuration takes, or what cannot be told apart. "
+                    "Follows project and model.",
                     empty=_ALL_MAPPED,
                 ),
                 USD_AXIS,
@@ -79,8 +80,8 @@ def unmapped() -> tuple[Panel, ...]:
             About(
                 802,
                 "Unmapped this month",
-                "Where it is: add a rule to the configuration (workflows:) and look with check-config --explain. Follows "
-                "project and model.",
+                "Where it is: add a rule to the configuration (workflows:) and look with check-config --explain. "
+                "Follows project and model.",
                 empty=_ALL_MAPPED,
             ),
             {"project": "Project", "line_item": "Line item"},

@@ -55,8 +55,8 @@ def _numbers() -> tuple[Panel, ...]:
             About(
                 102,
                 "Forecast",
-                "What the month will cost: what is billed for settled days, yesterday and today as far as anybody knows, "
-                "and for each day to come what its weekday cost in the last four weeks." + NOT_BY_MODEL,
+                "What the month will cost: what is billed for settled days, yesterday and today as far as anybody "
+                "knows, and for each day to come what its weekday cost in the last four weeks." + NOT_BY_MODEL,
                 width=5,
                 height=4,
                 empty=_NO_RULES,
@@ -98,8 +98,8 @@ def _numbers() -> tuple[Panel, ...]:
             About(
                 105,
                 "Unmapped",
-                "Share of this month's bill that no workflow of the configuration takes; of the whole bill, whatever is "
-                "chosen.",
+                "Share of this month's bill that no workflow of the configuration takes; of the whole bill, whatever "
+                "is chosen.",
                 width=4,
                 height=4,
                 empty="Nothing billed this month",
@@ -121,7 +121,7 @@ def _budgets() -> Panel:
     chosen = 'budget=~"$budget"'
     limit = f"max by (budget, scope) (openai_budget_limit_usd{{{chosen}}})"
     spent = f"sum by (budget, scope) (openai_budget_estimated_spend_usd{{{chosen}}})"
-    forecast = f"openai:budget:estimated_spend_usd:month_forecast{{{chosen}}}"
+    forecast = f"max by (budget, scope) (openai:budget:estimated_spend_usd:month_forecast{{{chosen}}})"
     return rows(
         About(
             110,
@@ -169,30 +169,33 @@ def _as_it_grew() -> Panel:
 
 def _limits() -> Panel:
     chosen = 'project=~"$project|"'
+
+    def whose(series: str) -> str:
+        return f'max by (project) (label_replace({series}, "project", "(organization)", "project", ""))'
+
     return rows(
         About(
             112,
             "OpenAI's own spend limits",
-            "Monthly limits set at OpenAI. Where they are enforced, OpenAI refuses calls past them. Used is this month, "
-            "billed or estimated, whichever is more. Without a project: the whole organization.",
+            "Monthly limits set at OpenAI. Where they are enforced, OpenAI refuses calls past them. Used is this "
+            "month, billed or estimated, whichever is more.",
             width=24,
             height=8,
             empty="No spend limit is set at OpenAI, or directory.spend_limits is off",
         ),
         {"project": "Project"},
         (
-            Column("Limit", f"max by (project) (openai_spend_limit_usd{{{chosen}}})", USD, 0),
+            Column("Limit", whose(f"openai_spend_limit_usd{{{chosen}}}"), USD, 0),
             Column(
                 "Used",
-                f"max by (project) (label_replace(openai:exporter_project:spend_limit_used:ratio{{{chosen}}},"
-                ' "project", "$1", "project", "(.*)"))',
+                whose(f"openai:exporter_project:spend_limit_used:ratio{{{chosen}}}"),
                 SHARE,
                 0,
                 share_cell(OVER_LIMIT),
             ),
             Column(
                 "Refuses calls now",
-                f"max by (project) (openai_spend_limit_enforcing{{{chosen}}})",
+                whose(f"openai_spend_limit_enforcing{{{chosen}}}"),
                 "short",
                 0,
                 yes_or_no_cell("yes", "no", yes_colour=palette.BAD, no_colour="text"),

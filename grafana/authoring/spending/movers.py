@@ -31,8 +31,8 @@ def _movers(panel_id: int, title: str, label: str, key: str, named: str = "") ->
         About(
             panel_id,
             f"{title} that moved most",
-            "Billed in the last seven closed UTC days against the seven before: the seven largest changes in dollars, up "
-            "or down. No per cent: nothing was billed before.",
+            "Billed in the last seven closed UTC days against the seven before: the seven largest changes in dollars, "
+            "up or down. No per cent: nothing was billed before.",
             height=9,
             empty="Needs two weeks of the recording rules, or nothing was billed for this choice"
             if not named

@@ -50,8 +50,8 @@ def _numbers() -> tuple[Panel, ...]:
                 About(
                     201 + 2 * place,
                     "Today so far, estimated" if day == "today" else "Yesterday",
-                    f"What {day}, UTC, cost as far as anybody knows: the larger of billed and tokens times price. Tools, "
-                    "images and speech come with the bill, hours late." + NOT_BY_MODEL,
+                    f"What {day}, UTC, cost as far as anybody knows: the larger of billed and tokens times price. "
+                    "Tools, images and speech come with the bill, hours late." + NOT_BY_MODEL,
                     width=6,
                     height=4,
                     empty=NOTHING_BILLED,
@@ -87,9 +87,9 @@ def _against_usual() -> Panel:
             About(
                 210,
                 "Spend per day against usual",
-                "Billed, by the UTC day it was used on; the last two days are still coming in. Expected is the mean of that "
-                "weekday over the four weeks before." + NOT_BY_MODEL,
-                width=10,
+                "Billed, by the UTC day it was used on; the last two days are still coming in. Expected is the mean "
+                "of that weekday over the four weeks before." + NOT_BY_MODEL,
+                width=8,
                 height=10,
                 empty=NOTHING_BILLED,
             ),
@@ -112,9 +112,9 @@ def _table() -> Panel:
         About(
             211,
             "Today and yesterday against usual, by workflow",
-            "As above, by project and workflow: today so far against a whole usual day, so that more than 100 % is unusual "
-            "at any hour." + NOT_BY_MODEL,
-            width=14,
+            "As above, by project and workflow: today so far against a whole usual day, so that more than 100 % is "
+            "unusual at any hour." + NOT_BY_MODEL,
+            width=16,
             height=10,
             empty=NOTHING_BILLED,
         ),

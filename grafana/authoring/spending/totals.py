@@ -4,14 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from grafana.authoring import palette
-from grafana.authoring.days import LAST_WEEKS_ONLY, WHOLE_MONTHS_ONLY
+from grafana.authoring.days import WHOLE_MONTHS, WHOLE_WEEKS
 from grafana.authoring.panels import ONE_DAY, About, Panel, Query, bars, categories
 from grafana.authoring.spending.choices import COST_PER_DAY, NOTHING_BILLED, USD_AXIS
+
+_TOTAL = f"sum({COST_PER_DAY})"
+_SO_FAR = (
+    "The last one is so far; one that began before there was a record misses its first days. What is restated later "
+    "than a day after a day's end is in the month's numbers on top, not here."
+)
 
 
 def totals() -> tuple[Panel, ...]:
     """Return the section's panels."""
-    total = f"sum({COST_PER_DAY})"
     return (
         bars(
             About(
@@ -22,28 +27,36 @@ def totals() -> tuple[Panel, ...]:
                 empty=NOTHING_BILLED,
             ),
             USD_AXIS,
-            [Query(total, "billed", ONE_DAY)],
+            [Query(_TOTAL, "billed", ONE_DAY)],
         ),
         _added_up(
-            602,
-            "Spend per week",
-            "of the last 13 weeks, Monday to Sunday",
-            f"{total} {LAST_WEEKS_ONLY}",
-            "GGGG-[W]WW",
+            About(
+                602,
+                "Spend per week",
+                f"Days as they settled, added up over each week, Monday to Sunday, UTC, that began in the panel's own range. {_SO_FAR}",
+                width=7,
+                empty=NOTHING_BILLED,
+            ),
+            f"{_TOTAL} {WHOLE_WEEKS}",
+            "[W]WW",
             "91d",
         ),
         _added_up(
-            603,
-            "Spend per month",
-            "calendar month that began within a year",
-            f"{total} {WHOLE_MONTHS_ONLY}",
+            About(
+                603,
+                "Spend per month",
+                f"Days as they settled, added up over each calendar month, UTC, that began in the panel's own range. {_SO_FAR}",
+                width=7,
+                empty=NOTHING_BILLED,
+            ),
+            f"{_TOTAL} {WHOLE_MONTHS}",
             "YYYY-MM",
             "365d",
         ),
     )
 
 
-def _added_up(panel_id: int, title: str, what: str, expression: str, name: str, time_from: str) -> Panel:  # noqa: PLR0913 - one call each
+def _added_up(about: About, expression: str, name: str, time_from: str) -> Panel:
     transformations: list[tuple[str, Mapping[str, Any]]] = [
         ("formatTime", {"timeField": "Time", "outputFormat": name, "useTimezone": True}),
         (
@@ -58,14 +71,7 @@ def _added_up(panel_id: int, title: str, what: str, expression: str, name: str, 
         ("organize", {"excludeByName": {}, "indexByName": {}, "renameByName": {"billed (sum)": "billed"}}),
     ]
     return categories(
-        About(
-            panel_id,
-            title,
-            f"Days as they settled, added up: each {what}; the last is so far, and the first may be older than what is on record. "
-            "Restatements later than a day after a day's end are in the month's numbers on top, not here.",
-            width=7,
-            empty=NOTHING_BILLED,
-        ),
+        about,
         USD_AXIS,
         [Query(expression, "billed", ONE_DAY)],
         transformations,

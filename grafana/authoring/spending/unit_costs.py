@@ -41,8 +41,8 @@ def _prices() -> Panel:
         About(
             501,
             "Prices per million tokens",
-            "What a million text tokens cost, over all service tiers: on your own bill over its last seven closed days, "
-            "discounts included; else as configured, else by list. Models as usage spells them.",
+            "What a million text tokens cost, over all service tiers: on your own bill over its last seven closed "
+            "days, discounts included; else as configured, else by list. Models as usage spells them.",
             height=10,
             empty="No prices: nothing was billed yet, and none are configured",
         ),
