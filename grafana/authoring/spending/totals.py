@@ -33,7 +33,8 @@ def totals() -> tuple[Panel, ...]:
             About(
                 602,
                 "Spend per week",
-                f"Days as they settled, added up over each week, Monday to Sunday, UTC, that began in the panel's own range. {_SO_FAR}",
+                f"Days as they settled, added up over each week, Monday to Sunday, UTC, that began "
+                f"in the panel's own range. {_SO_FAR}",
                 width=7,
                 empty=NOTHING_BILLED,
             ),
@@ -45,7 +46,8 @@ def totals() -> tuple[Panel, ...]:
             About(
                 603,
                 "Spend per month",
-                f"Days as they settled, added up over each calendar month, UTC, that began in the panel's own range. {_SO_FAR}",
+                f"Days as they settled, added up over each calendar month, UTC, that began "
+                f"in the panel's own range. {_SO_FAR}",
                 width=7,
                 empty=NOTHING_BILLED,
             ),
