@@ -131,6 +131,16 @@ def test_the_labels_and_the_version_are_those_of_the_project() -> None:
     assert f"{REVISION_VARIABLE}=${{REVISION}}" in the("ENV").text
 
 
+def test_the_readme_names_the_base_image_the_flags_and_the_arguments_that_there_are() -> None:
+    readme = (ROOT / "deploy/container/README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"python:3[\w.-]+", readme)) == {DOCKERFILE.arguments["BASE"]}
+    assert "\n".join(["```", *the("CMD").words(), "```"]) in readme
+    assert f"user {the('USER').text.partition(':')[0]}," in readme
+    arguments = {each.text.partition("=")[0] for each in FINAL.instructions if each.name == "ARG"}
+    for name in arguments | set(DOCKERFILE.arguments):
+        assert f"`{name}`" in readme or f"--build-arg {name}=" in readme
+
+
 def test_the_configuration_of_the_image_is_good_and_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     shown = []
     for arguments in ((), (f"--config.file={ROOT / 'deploy/container/exporter.yml'}",)):
