@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from grafana_foundation_sdk.builders import stat
+from grafana_foundation_sdk.builders import common, stat
 from grafana_foundation_sdk.models import units
 
 from grafana.authoring import palette
@@ -12,7 +12,6 @@ from grafana.authoring.aitracer.choices import (
     FINE_OR_NOT,
     HIGH,
     LOW,
-    NO_TRACES,
     SHARE,
     SOURCE_CHOSEN,
     USD,
@@ -21,6 +20,7 @@ from grafana.authoring.aitracer.choices import (
 from grafana.authoring.amendments import coloured_by_query, in_words
 from grafana.authoring.panels import About, Panel, Query, number, words
 
+_TEXT_SIZE: Final = 20
 _STATES: Final = {
     0: (
         "No traces: load an adapter from deploy/prometheus/rules/adapters and wait for a whole UTC day",
@@ -28,7 +28,7 @@ _STATES: Final = {
     ),
     1: ("Traces come in: compared from their first whole UTC day on", palette.BILLED),
     2: ("Fallen silent: no traces now, and none count as 0 for three days", palette.WATCH),
-    3: ("Traces come in and are compared with the bill", palette.GOOD),
+    3: ("Traces are compared with the bill", palette.GOOD),
     4: ("Compared; the source has no cost of its own, so billed prices are used", palette.GOOD),
 }
 _WHOLE: Final = "The whole organization: follows the trace source and the days only."
@@ -46,9 +46,9 @@ def answers() -> tuple[Panel, ...]:
         _coverage(
             105, "Request coverage", "requests", "Traced calls that ended well, as a share of OpenAI's requests."
         ),
+        _drift(),
         _dollars(106, "Billed", "What OpenAI billed for these days.", "billed", palette.BILLED),
         _dollars(107, "Traced", "What the traces say these days cost.", "traced", palette.TRACED),
-        _drift(),
         _untraced(),
         _gap(),
         _which_days(),
@@ -62,7 +62,8 @@ def _state() -> stat.Panel:
         About(
             101,
             "Trace source",
-            "Whether there is anything to compare. One source at a time: a call that two instruments see would count twice.",
+            "Whether there is anything to compare. One source at a time: a call that two instruments see would count "
+            "twice.",
             width=18,
             height=3,
             empty=_STATES[0][0],
@@ -75,7 +76,7 @@ def _state() -> stat.Panel:
             )
         ],
     )
-    return in_words(panel, _STATES)
+    return in_words(panel, _STATES).text(common.VizTextDisplayOptions().value_size(_TEXT_SIZE))
 
 
 def _days_that_count() -> stat.Panel:
@@ -84,8 +85,8 @@ def _days_that_count() -> stat.Panel:
         About(
             102,
             "Settled days that count",
-            "Of the last seven settled days, those with a bill worth a ratio (openai:threshold:compared_day_usd). Alerts "
-            "wait for openai:threshold:trace_days of them: fewer are orange.",
+            "Of the last seven settled days, those with a bill worth a ratio (openai:threshold:compared_day_usd). "
+            "Alerts wait for openai:threshold:trace_days of them: fewer are orange.",
             width=6,
             height=3,
             empty="0 of 7",
@@ -106,8 +107,9 @@ def _coverage(panel_id: int, title: str, measure: str, meaning: str) -> stat.Pan
         About(
             panel_id,
             title,
-            f"{meaning} Green between openai:threshold:trace_coverage_low and …_high, orange outside. Event time. {_WHOLE}",
-            width=4,
+            f"{meaning} Green between openai:threshold:trace_coverage_low and …_high, orange outside. Event time. "
+            f"{_WHOLE}",
+            width=6,
             height=4,
             empty="No traces",
         ),
@@ -120,7 +122,7 @@ def _coverage(panel_id: int, title: str, measure: str, meaning: str) -> stat.Pan
 
 def _dollars(panel_id: int, title: str, meaning: str, side: str, colour: str) -> stat.Panel:
     return number(
-        About(panel_id, title, f"{meaning} Event time. {_WHOLE}", width=4, height=4, empty="No traces"),
+        About(panel_id, title, f"{meaning} Event time. {_WHOLE}", width=6, height=4, empty="No traces"),
         USD,
         [Query(f"aitracer:{side}_usd:sum{{{CHOSEN}}}", title)],
         colour=colour,
@@ -133,10 +135,10 @@ def _drift() -> stat.Panel:
         About(
             108,
             "Price drift",
-            "Traced cost over what the same tokens cost on the bill, less 1: above 0, traces price too high. Orange beyond "
-            "openai:threshold:price_drift_ratio either way. A source whose cost is made from billed prices has none by "
-            f"construction. {_WHOLE}",
-            width=4,
+            "Traced cost over what the same tokens cost on the bill, less 1: above 0, traces price too high. Orange "
+            "beyond openai:threshold:price_drift_ratio either way. A source whose cost is made from billed prices "
+            f"has none by construction. {_WHOLE}",
+            width=6,
             height=4,
             empty="None",
         ),
@@ -157,11 +159,11 @@ def _untraced() -> stat.Panel:
         About(
             109,
             "Billed and not traced",
-            "Of models that are traced: what their traces leave out. Of all else, such as tools, storage and models that "
-            f"nobody traces: everything. Event time. {_WHOLE}",
-            width=8,
-            height=5,
-            empty=NO_TRACES,
+            "Of models that are traced: what their traces leave out. Of all else, such as tools, storage and models "
+            f"that nobody traces: everything. Event time. {_WHOLE}",
+            width=6,
+            height=4,
+            empty="No traces",
         ),
         USD,
         [
@@ -177,13 +179,13 @@ def _gap() -> stat.Panel:
     return number(
         About(
             110,
-            "Gap between bill and traces",
-            "Billed less traced, split exactly. Volume: tokens that traces do not hold, at billed prices. Price: traced "
-            "tokens, at what the bill charged more for them than traces say. Below 0, traces exceed the bill. Event "
-            f"time. {_WHOLE}",
-            width=8,
-            height=5,
-            empty=NO_TRACES,
+            "Gap, billed less traced",
+            "Split exactly. Volume: tokens that traces do not hold, at billed prices. Price: "
+            "traced tokens, at what the bill charged more for them than traces say. Below 0, traces exceed the bill. "
+            f"Event time. {_WHOLE}",
+            width=6,
+            height=4,
+            empty="No traces",
         ),
         USD,
         [Query(f'{gap}, part="volume"}}', "volume"), Query(f'{gap}, part="price"}}', "price")],
@@ -193,8 +195,8 @@ def _gap() -> stat.Panel:
 
 def _which_days() -> Panel:
     return words(
-        About(111, "Which days", "What the choice of days at the top means.", width=8, height=5),
-        "**Seven settled days**: bills as known a day after each day ended. Alerts use these.\n\n"
-        "**Newest settled day**: the day before yesterday.\n\n"
-        "**Last closed day**: yesterday, as billed so far. There from 06:00 UTC on; its bill still grows.",
+        About(111, "Which days", "What the choice of days at the top means.", width=24, height=4),
+        "- **Seven settled days**: bills as they were known a day after each day's end. Alerts stand on these.\n"
+        "- **Newest settled day**: one such day, the day before yesterday.\n"
+        "- **Last closed day**: yesterday, as billed so far. It is there from 06:00 UTC on, and its bill still grows.",
     )

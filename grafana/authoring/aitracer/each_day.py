@@ -1,6 +1,9 @@
 """How the two sides went, day by day, for the whole organization."""
 
+from collections.abc import Mapping
 from typing import Final
+
+from grafana_foundation_sdk.builders import timeseries
 
 from grafana.authoring import palette
 from grafana.authoring.aitracer.choices import (
@@ -17,6 +20,12 @@ from grafana.authoring.amendments import below_zero, line_with_points
 from grafana.authoring.days import END
 from grafana.authoring.panels import ONE_DAY, About, Panel, Query, bars, dashed, line, series_property
 
+_VOLUME: Final = "light-purple"
+_PRICE: Final = "yellow"
+_PARTLY: Final = "light-purple"
+_NEVER: Final = palette.REST
+_TOKENS: Final = "light-yellow"
+_REQUESTS: Final = "light-green"
 _WHOLE: Final = f"The whole organization. {NOT_BY_DAYS}"
 
 
@@ -66,6 +75,7 @@ def _coverage() -> Panel:
         ],
         filled=0,
     )
+    panel = _coloured(panel, {"cost": palette.TRACED, "tokens": _TOKENS, "requests": _REQUESTS})
     for limit in ("too low", "too high"):
         colour = {"color": {"mode": "fixed", "fixedColor": palette.LIMIT}}
         panel = series_property(dashed(panel, limit), limit, {**colour, "custom.showPoints": "never"})
@@ -73,13 +83,13 @@ def _coverage() -> Panel:
 
 
 def _gap() -> Panel:
-    return below_zero(
+    panel = below_zero(
         bars(
             About(
                 203,
                 "Gap per day by volume and price",
-                f"{EACH_DAY}Billed less traced, split exactly: tokens that are not traced, at billed prices, and traced "
-                f"tokens, at the difference of prices. Below 0, traces are higher than the bill. {_WHOLE}",
+                f"{EACH_DAY}Billed less traced, split exactly: tokens that are not traced, at billed prices, and "
+                f"traced tokens, at the difference of prices. Below 0, traces are higher than the bill. {_WHOLE}",
                 empty=NO_TRACES,
             ),
             USD,
@@ -89,10 +99,11 @@ def _gap() -> Panel:
             ],
         )
     )
+    return _coloured(panel, {"volume": _VOLUME, "price": _PRICE})
 
 
 def _untraced() -> Panel:
-    return bars(
+    panel = bars(
         About(
             204,
             "Untraced spend per day",
@@ -106,3 +117,10 @@ def _untraced() -> Panel:
             Query(per_closed_day("aitracer:untraced_usd:sum", 'part="never"'), "never traced", ONE_DAY),
         ],
     )
+    return _coloured(panel, {"partly traced": _PARTLY, "never traced": _NEVER})
+
+
+def _coloured(panel: timeseries.Panel, colours: Mapping[str, str]) -> timeseries.Panel:
+    for name, colour in colours.items():
+        panel = series_property(panel, name, {"color": {"mode": "fixed", "fixedColor": colour}})
+    return panel

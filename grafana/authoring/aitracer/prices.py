@@ -26,7 +26,6 @@ from grafana.authoring.panels import (
     Panel,
     Query,
     dashed,
-    legend_table,
     line,
     rows,
     series_property,
@@ -55,6 +54,7 @@ def _table() -> Panel:
 
     drift = by_model("price_drift:ratio")
     traced = f"{by_model('traced_usd:sum')} and on (model) {drift}"
+    at_billed_prices = f"{by_model('traced_at_billed_price_usd:sum')} and on (model) {drift}"
     floor = "scalar(openai:threshold:price_drift_usd)"
     worth = f"{by_model('traced_usd:sum')} > bool {floor}"
     verdict = (
@@ -67,18 +67,19 @@ def _table() -> Panel:
             401,
             "Price drift by model",
             "What traces say a token cost, over what the bill says, less 1, over the chosen days. Off: beyond "
-            "openai:threshold:price_drift_ratio, with at least openai:threshold:price_drift_usd traced. Usual reasons: an "
-            "outdated price list, or discounts for cached input, batch or flex that traces do not know. Event time. "
-            f"Follows the model. {_DERIVED}",
-            height=10,
+            "openai:threshold:price_drift_ratio, with at least openai:threshold:price_drift_usd traced. Usual "
+            "reasons: an outdated price list, or discounts for cached input, batch or flex that traces do not know. "
+            f"Event time. Follows the model. {_DERIVED}",
+            width=13,
+            height=11,
             empty=NO_DRIFT,
         ),
         {"model": "Model"},
         (
-            Column("Traced", traced, USD, 2),
-            Column("At billed prices", f"{by_model('traced_at_billed_price_usd:sum')} and on (model) {drift}", USD, 2),
-            Column("Drift", drift, SHARE, 1),
-            Column("Traces price", verdict, units.NoUnit, None, words_cell(_VERDICTS)),
+            Column("Traced", traced, USD, 2, {"custom.width": 90}),
+            Column("At billed prices", at_billed_prices, USD, 2, {"custom.width": 120}),
+            Column("Drift", drift, SHARE, 1, {"custom.width": 70}),
+            Column("Traces price", verdict, units.NoUnit, None, {"custom.width": 110, **words_cell(_VERDICTS)}),
         ),
         sort="Traced",
     )
@@ -93,9 +94,10 @@ def _each_day() -> Panel:
         About(
             402,
             "Price drift per day by model",
-            f"{EACH_DAY}The {_SHOWN} models with the most traced cost. Dashed: openai:threshold:price_drift_ratio, either "
-            f"way. Follows the model. {NOT_BY_DAYS} {_DERIVED}",
-            height=10,
+            f"{EACH_DAY}The {_SHOWN} models with the most traced cost. Dashed: openai:threshold:price_drift_ratio, "
+            f"either way. Follows the model. {NOT_BY_DAYS} {_DERIVED}",
+            width=11,
+            height=11,
             empty=NO_DRIFT,
         ),
         SHARE,
@@ -113,4 +115,4 @@ def _each_day() -> Panel:
     for limit in ("too low", "too high"):
         colour = {"color": {"mode": "fixed", "fixedColor": palette.LIMIT}}
         panel = series_property(dashed(panel, limit), limit, {**colour, "custom.showPoints": "never"})
-    return legend_table(below_zero(panel), "lastNotNull")
+    return below_zero(panel)
