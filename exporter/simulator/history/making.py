@@ -11,7 +11,7 @@ from exporter.simulator.history.life import Life, Scraped, scrapes
 from exporter.simulator.history.moments import Watch
 from exporter.simulator.history.recording import record, recording_rules
 
-DEFAULT_WATCH: Final = Watch(days=35, hourly=2, minutely=1)
+DEFAULT_WATCH: Final = Watch(days=35, hourly_days=2, minutes=60)
 DEFAULT_SCRAPED: Final = Scraped(
     exporter='job="openai",instance="127.0.0.1:10185"', traces='job="aitracer",instance="127.0.0.1:10186"'
 )

@@ -39,23 +39,23 @@ class Watch:
 
     Attributes:
         days: looked at once a day, late.
-        hourly: of these days, how many are also looked at each hour.
-        minutely: hours before the end that are looked at each minute.
+        hourly_days: of these days, how many are also looked at each hour.
+        minutes: before the end, each of which is looked at as well.
     """
 
     days: int
-    hourly: int
-    minutely: int
+    hourly_days: int
+    minutes: int
 
     def runs(self, end: int) -> list[Run]:
         """Return what is looked at before `end`, Unix seconds; a moment may be in two of them."""
         today = day_of(end)
         first = today - self.days * SECONDS_PER_DAY
         runs = [_run(first + _READ_OFF, end, SECONDS_PER_DAY)]
-        if self.hourly:
-            runs.append(_run(today - (self.hourly - 1) * SECONDS_PER_DAY, end, HOUR))
-        if self.minutely:
-            runs.append(_run(end // MINUTE * MINUTE - self.minutely * HOUR, end, MINUTE))
+        if self.hourly_days:
+            runs.append(_run(today - (self.hourly_days - 1) * SECONDS_PER_DAY, end, HOUR))
+        if self.minutes:
+            runs.append(_run((end // MINUTE - self.minutes) * MINUTE, end, MINUTE))
         return runs
 
     def trace_runs(self, end: int) -> list[Run]:

@@ -32,14 +32,14 @@ def totals() -> tuple[Panel, ...]:
         _added_up(
             About(
                 602,
-                "Spend per week",
+                "Spend per ISO week",
                 f"Days as they settled, added up over each week, Monday to Sunday, UTC, that began "
                 f"in the panel's own range. {_SO_FAR}",
                 width=7,
                 empty=NOTHING_BILLED,
             ),
             f"{_TOTAL} {WHOLE_WEEKS}",
-            "[W]WW",
+            "WW",
             "91d",
         ),
         _added_up(
