@@ -98,7 +98,7 @@ class Pod:
         log = self._folder / f"container-{self._count}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*self._inside, *begun, "/bin/sh", "-c", lines], stdout=output, stderr=subprocess.STDOUT
+                [*self._inside, *begun, "/bin/sh", "-c", lines], cwd="/", stdout=output, stderr=subprocess.STDOUT
             )
         container = Container(process, log)
         try:
