@@ -38,3 +38,6 @@ FIXED_BY_SERIES: Final = {
     "output": OUTPUT,
 }
 """Colours of series by their legend. Every panel that draws series follows it."""
+
+MODALITIES: Final = {"text": "#37a2a0", "audio": "#e0b400", "image": "#c15c9a", "unspecified": REST}
+"""Colours of kinds of tokens, apart from those of input and output."""

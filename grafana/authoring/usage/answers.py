@@ -1,9 +1,12 @@
 """The answers first: a week in numbers, how late they are, and the days one by one."""
 
+from grafana_foundation_sdk.builders import common
 from grafana_foundation_sdk.models import units
+from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement
+from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
 from grafana.authoring import palette
-from grafana.authoring.days import PROJECT_CHOSEN, a_week_before, per_day
+from grafana.authoring.days import PROJECT_CHOSEN, a_week_before
 from grafana.authoring.panels import (
     ONE_DAY,
     About,
@@ -25,11 +28,14 @@ from grafana.authoring.usage.choices import (
     FAMILY_CHOSEN,
     NO_WEEK,
     NOTHING_USED,
+    NUMBER,
     chosen,
+    days_chosen,
     requests_of_week,
     tokens_of_week,
     tokens_per_day,
 )
+from grafana.authoring.usage.hours import in_order
 
 _HOW_LATE = """\
 **Usage is minutes late.** OpenAI reports nine tenths of it within about seven minutes, the rest later. \
@@ -90,10 +96,10 @@ def _numbers_of_week() -> tuple[Panel, ...]:
                 "Tokens over requests, both of the last seven closed UTC days. Larger means longer prompts or answers.",
                 NO_WEEK,
             ),
-            units.Short,
+            NUMBER,
             [Query(f"sum({tokens_of_week()}) / (sum({requests_of_week()}) > 0)")],
             colour=palette.BILLED,
-            decimals=1,
+            decimals=0,
         ),
         number(
             _small(
@@ -122,7 +128,7 @@ def _numbers_of_today() -> tuple[Panel, ...]:
         number(
             _small(
                 105,
-                "Against the week before",
+                "Tokens, week on week",
                 "Tokens of the last seven closed UTC days against the seven before them.",
                 "Needs two weeks of the recording rules",
             ),
@@ -153,7 +159,7 @@ def _numbers_of_today() -> tuple[Panel, ...]:
         number(
             _small(
                 108,
-                "Newest usage is from",
+                "Newest usage, ago",
                 "How long ago the answer of any of OpenAI's usage APIs last changed. Minutes while work is done, "
                 "longer in quiet nights. Of several exporters the one that is furthest behind. Follows no choice.",
                 "The exporter has not read any usage yet",
@@ -168,8 +174,6 @@ def _numbers_of_today() -> tuple[Panel, ...]:
 
 def days() -> tuple[Panel, ...]:
     """Return the panels of days, one by one."""
-    by_modality = f"{per_day('openai_usage_day_tokens', EXPORTER_CHOSEN)} {PROJECT_CHOSEN}"
-    by_operation = f"{per_day('openai_usage_day_requests', EXPORTER_CHOSEN)} {PROJECT_CHOSEN}"
     return (
         legend_table(
             bars(
@@ -187,44 +191,58 @@ def days() -> tuple[Panel, ...]:
             "sum",
         ),
         _input_against_output(),
-        series_property(
-            legend_table(
-                bars(
-                    About(
-                        203,
-                        "Tokens per day by modality",
-                        f"{BY_DAY} Text, audio and image tokens; unspecified is what OpenAI does not split. Together "
-                        "they are all tokens.",
-                        height=9,
-                        empty=NOTHING_USED,
-                    ),
-                    units.Short,
-                    [Query(f"sum by (modality) ({by_modality})", "{{modality}}", ONE_DAY)],
-                ),
-                "sum",
-            ),
-            "unspecified",
-            {"color": {"mode": "fixed", "fixedColor": palette.REST}},
-        ),
-        legend_table(
-            bars(
-                About(
-                    204,
-                    "Requests per day by operation",
-                    f"{BY_DAY} Requests to models by the kind of call; searches and tool sessions are further down.",
-                    height=9,
-                    empty=NOTHING_USED,
-                ),
-                units.Short,
-                [Query(f"sum by (operation) ({by_operation})", "{{operation}}", ONE_DAY)],
-            ),
-            "sum",
-        ),
+        _by_modality(),
+        _by_operation(),
     )
 
 
+def _by_operation() -> Panel:
+    panel = bars(
+        About(
+            204,
+            "Requests per day by operation",
+            f"{BY_DAY} Requests to models by the kind of call; searches and tool sessions are further down.",
+            height=9,
+            empty=NOTHING_USED,
+        ),
+        units.Short,
+        [
+            Query(
+                f"sum by (operation) ({days_chosen('openai_usage_day_requests', EXPORTER_CHOSEN)})",
+                "{{operation}}",
+                ONE_DAY,
+            )
+        ],
+    )
+    return legend_table(in_order(panel), "sum")
+
+
+def _by_modality() -> Panel:
+    panel = bars(
+        About(
+            203,
+            "Tokens per day by modality",
+            f"{BY_DAY} Text, audio and image tokens; unspecified is what OpenAI does not split. Together they are all "
+            "tokens.",
+            height=9,
+            empty=NOTHING_USED,
+        ),
+        units.Short,
+        [
+            Query(
+                f"sum by (modality) ({days_chosen('openai_usage_day_tokens', EXPORTER_CHOSEN)})",
+                "{{modality}}",
+                ONE_DAY,
+            )
+        ],
+    )
+    for modality, colour in palette.MODALITIES.items():
+        panel = series_property(panel, modality, {"color": {"mode": "fixed", "fixedColor": colour}})
+    return legend_table(panel, "sum")
+
+
 def _input_against_output() -> Panel:
-    return categories(
+    panel = categories(
         About(
             202,
             "Input and output per day",
@@ -241,4 +259,12 @@ def _input_against_output() -> Panel:
             ("joinByField", {"byField": "Time", "mode": "outer"}),
             ("formatTime", {"timeField": "Time", "outputFormat": "ddd D MMM", "useTimezone": True}),
         ],
+    )
+    for name, colour in (("input", palette.INPUT), ("output", palette.OUTPUT)):
+        panel = panel.override_by_name(name, [DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})])
+    return panel.legend(
+        common.VizLegendOptions()
+        .show_legend(True)  # noqa: FBT003 - the SDK's own
+        .display_mode(LegendDisplayMode.LIST)
+        .placement(LegendPlacement.BOTTOM)
     )

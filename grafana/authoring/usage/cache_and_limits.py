@@ -16,23 +16,27 @@ from grafana.authoring.panels import (
     rows,
     series_property,
     share_cell,
+    text_colour_cell,
 )
 from grafana.authoring.usage.choices import (
     ALL_INPUT,
     BY_HOUR,
     CACHED_INPUT,
-    HOURS_SHOWN,
+    LESS,
     MODEL_CHOSEN,
-    MODEL_LIMIT,
     NAMED,
     ONE_HOUR,
     large,
     tokens_of_week,
     tokens_per_hour,
 )
+from grafana.authoring.usage.hours import HOURS_SHOWN
+from grafana.authoring.usage.keys_and_users import DAY, TIME_LEFT, of_key
 
 _RATIO = "openai:project_model:rate_limit_used:ratio"
 _LIMITS_SHOWN = 8
+_NEAR = ((None, palette.GOOD), (0.5, palette.WATCH), (0.8, palette.BAD))
+_KEYS_WITHIN = 90 * DAY
 _NO_LIMITS = "No rate limits are read: switch on directory.rate_limits"
 _NO_INPUT = "No input in this range"
 
@@ -44,7 +48,7 @@ def cache() -> tuple[Panel, ...]:
 
 def limits() -> tuple[Panel, ...]:
     """Return the panels about rate limits and prices."""
-    return (_limits_used(), _limits(), _unpriced())
+    return (_limits_used(), _expiring_keys(), _limits(), _unpriced())
 
 
 def _share_of_choice() -> Panel:
@@ -72,7 +76,7 @@ def _share_of_choice() -> Panel:
 
 
 def _share_by_model() -> Panel:
-    kept = large(tokens_of_week(CACHED_INPUT), "model_family", MODEL_LIMIT)
+    kept = large(tokens_of_week(CACHED_INPUT), "model_family")
     hour = (
         f"sum by (model_family) ({tokens_per_hour(CACHED_INPUT)} and on (model_family) {kept})"
         f" / (sum by (model_family) ({tokens_per_hour(ALL_INPUT)}) > 0)"
@@ -82,8 +86,7 @@ def _share_by_model() -> Panel:
             About(
                 502,
                 "Cached share of input by model",
-                f"{BY_HOUR} Models with less than {MODEL_LIMIT:.0%} of the cached input of seven closed days are left "
-                "out.",
+                f"{BY_HOUR} Models with {LESS} of the cached input of seven closed days are left out.",
                 height=9,
                 empty=_NO_INPUT,
             ),
@@ -120,7 +123,7 @@ def _by_workflow() -> Panel:
         ),
         {"project": "Project", "workflow": "Workflow", "model": "Model"},
         (
-            Column("Input, last hour", f"{named(tokens_per_hour(ALL_INPUT))} and {named(usual)}", units.Short, 1),
+            Column("Input, last hour", f"{named(tokens_per_hour(ALL_INPUT))} and {named(usual)}", units.Short),
             Column(
                 "Cached, last hour",
                 f"{named(hour)} and {named(usual)}",
@@ -145,7 +148,8 @@ def _limits_used() -> Panel:
             f"The {_LIMITS_SHOWN} limits per minute that were used most within the range: the highest average over a "
             "quarter of an hour (arrival time) in each step. Peaks within are higher: calls may be refused with 429 "
             "before the line is reached. Does not follow team and workflow.",
-            height=11,
+            width=14,
+            height=10,
             empty=_NO_LIMITS,
         ),
         units.PercentUnit,
@@ -159,6 +163,27 @@ def _limits_used() -> Panel:
     return dashed(panel, "alert")
 
 
+def _expiring_keys() -> Panel:
+    left = "(max by (api_key_id) (openai_api_key_expires_timestamp_seconds) - time())"
+    return bar_list(
+        About(
+            602,
+            "API keys that expire next",
+            f"Time left of keys that expire within {_KEYS_WITHIN // DAY} days, least first; below 0 a key has "
+            "expired, and calls with it fail. Orange within two weeks, red within a day; alerts tell of those that "
+            "are in use. Follows the project alone.",
+            width=10,
+            height=10,
+            empty=f"No key expires within {_KEYS_WITHIN // DAY} days, or none are read: directory.api_keys",
+        ),
+        units.Seconds,
+        [Query(f"sort({of_key(left)} < {_KEYS_WITHIN})", "{{api_key}} ({{project}})")],
+        steps=TIME_LEFT,
+        most=_KEYS_WITHIN,
+        decimals=1,
+    )
+
+
 def _limits() -> Panel:
     def limit(metric: str) -> str:
         known = f"(max by (project_id, model) ({metric}{{{MODEL_CHOSEN}}} > 0) and on (project_id, model) {_RATIO} > 0)"
@@ -167,41 +192,39 @@ def _limits() -> Panel:
     def used(kind: str) -> str:
         return f'max by (project, model) (({_RATIO}{{limit="{kind}", {MODEL_CHOSEN}}} > 0) {NAMED})'
 
-    tokens, requests = limit("openai_rate_limit_tokens_per_minute"), limit("openai_rate_limit_requests_per_minute")
-    steps = ((None, palette.GOOD), (0.5, palette.WATCH), (0.8, palette.BAD))
     return rows(
         About(
-            602,
+            603,
             "Rate limits and headroom",
             "OpenAI's limits per minute and how much of each was used on average over the last quarter of an hour "
-            "(arrival time). Only what was used; the rest of a limit is headroom. Does not follow team and workflow.",
-            height=11,
+            "(arrival time): the rest is headroom. Only what was used. Does not follow team and workflow.",
+            width=16,
+            height=9,
             empty=_NO_LIMITS,
         ),
         {"project": "Project", "model": "Model"},
         (
-            Column("Tokens/min", tokens, units.Short, 0),
-            Column("Used", used("tokens"), units.PercentUnit, 1, share_cell(steps)),
-            Column("Requests/min", requests, units.Short, 0),
-            Column("Used ", used("requests"), units.PercentUnit, 1, share_cell(steps)),
+            Column("Tokens/min", limit("openai_rate_limit_tokens_per_minute"), units.Short),
+            Column("Used", used("tokens"), units.PercentUnit, 1, text_colour_cell(_NEAR)),
+            Column("Requests/min", limit("openai_rate_limit_requests_per_minute"), units.Short),
+            Column("Used ", used("requests"), units.PercentUnit, 1, text_colour_cell(_NEAR)),
         ),
         sort="Used",
     )
 
 
 def _unpriced() -> Panel:
-    return bar_list(
+    unpriced = f"openai_exporter_unpriced_tokens{{{MODEL_CHOSEN}}}"
+    return line(
         About(
-            603,
+            604,
             "Tokens without a price",
             "Tokens of today and yesterday (event time) of models that no price is known for: estimates, budgets and "
-            "forecasts leave them out until OpenAI bills them, or a price is configured. Follows the model alone.",
-            width=24,
-            height=5,
+            "forecasts leave them out until OpenAI bills them or a price is configured. Follows the model alone.",
+            width=8,
+            height=9,
             empty="Every model that was used has a price",
         ),
         units.Short,
-        [Query(f"sort_desc(sum by (model) (openai_exporter_unpriced_tokens{{{MODEL_CHOSEN}}}) > 0)", "{{model}}")],
-        steps=((None, palette.WATCH),),
-        decimals=1,
+        [Query(f"sum by (model) (max_over_time({unpriced}[$__interval])) > 0", "{{model}}", ONE_HOUR)],
     )

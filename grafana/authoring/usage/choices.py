@@ -6,8 +6,6 @@ from grafana.authoring.days import END, PROJECT_CHOSEN, per_day
 from grafana.authoring.panels import Query
 
 ONE_HOUR: Final = "1h"
-HOURS_SHOWN: Final = 2400
-"""Points that a panel of hours may draw: a hundred days keep a bar for each hour."""
 
 FAMILY_CHOSEN: Final = 'workflow=~"$workflow", model_family=~"$model"'
 # The exporter spells models with and without a date; the choice is a family.
@@ -25,9 +23,17 @@ _REQUESTS: Final = "openai:project_model_workflow:requests"
 NAMED: Final = f'* on (project_id) group_left (project) openai:project:info{{project=~"$project"}} @ {END}'
 """Gives projects the names that they have now, and keeps the chosen ones."""
 
-PROJECT_LIMIT: Final = 0.03
-MODEL_LIMIT: Final = 0.02
+SMALL: Final = 0.03
 """What has a smaller share than this is folded into Other."""
+
+LESS: Final = f"less than {SMALL * 100:.0f} %"
+"""The same, for readers."""
+
+NUMBER: Final = "locale"
+"""Numbers in full, 1,234, where each counts."""
+
+# A bar before the range would be in a legend's total and not in the picture.
+_IN_RANGE: Final = "and on () vector(time()) >= ${__from:date:seconds}"
 
 NOTHING_USED: Final = "Nothing used by this choice"
 NO_WEEK: Final = "Nothing used in seven closed days, or the recording rules are not loaded"
@@ -50,15 +56,20 @@ def chosen_at_end(series: str, matchers: str = "") -> str:
     return f"({series}{{{FAMILY_CHOSEN}{more}}} @ {END} {PROJECT_CHOSEN})"
 
 
+def days_chosen(series: str, matchers: str) -> str:
+    """Return the daily values of a series with the labels `day` and `project_id`, for the chosen projects."""
+    return f"({per_day(series, matchers)} {PROJECT_CHOSEN} {_IN_RANGE})"
+
+
 def tokens_per_day(matchers: str = "") -> str:
     """Return the tokens of each UTC day, by project, model, workflow and token type."""
     more = f", {matchers}" if matchers else ""
-    return f"({per_day(f'{_TOKENS}:day', f'{FAMILY_CHOSEN}{more}')} {PROJECT_CHOSEN})"
+    return days_chosen(f"{_TOKENS}:day", f"{FAMILY_CHOSEN}{more}")
 
 
 def requests_per_day() -> str:
     """Return the requests of each UTC day, by project, model and workflow."""
-    return f"({per_day(f'{_REQUESTS}:day', FAMILY_CHOSEN)} {PROJECT_CHOSEN})"
+    return days_chosen(f"{_REQUESTS}:day", FAMILY_CHOSEN)
 
 
 def tokens_per_hour(matchers: str = "") -> str:
@@ -81,9 +92,9 @@ def requests_of_week() -> str:
     return chosen_at_end(f"{_REQUESTS}:sum7d")
 
 
-def large(of_week: str, label: str, limit: float) -> str:
-    """Return those values of a label that have at least this share of the seven closed days."""
-    return f"(sum by ({label}) ({of_week}) >= {limit} * scalar(sum({of_week})))"
+def large(of_week: str, label: str) -> str:
+    """Return those values of a label that do not have a small share of the seven closed days."""
+    return f"(sum by ({label}) ({of_week}) >= {SMALL} * scalar(sum({of_week})))"
 
 
 def by_project(series: str) -> str:
@@ -93,7 +104,7 @@ def by_project(series: str) -> str:
 
 def projects_folded(series: str, interval: str) -> list[Query]:
     """Return queries of a series by project, those with few requests as one."""
-    kept = large(requests_of_week(), "project_id", PROJECT_LIMIT)
+    kept = large(requests_of_week(), "project_id")
     return [
         Query(by_project(f"{series} and on (project_id) {kept}"), "{{project}}", interval),
         Query(f"sum({series} unless on (project_id) {kept})", "Other", interval),
@@ -102,7 +113,7 @@ def projects_folded(series: str, interval: str) -> list[Query]:
 
 def models_folded(series: str, of_week: str, interval: str, over: str = "") -> list[Query]:
     """Return queries of a series by model, those with little as one; `over` divides each."""
-    kept = large(of_week, "model_family", MODEL_LIMIT)
+    kept = large(of_week, "model_family")
     of_all = f" / on () group_left () {over}" if over else ""
     of_rest = f" / {over}" if over else ""
     return [
@@ -111,10 +122,10 @@ def models_folded(series: str, of_week: str, interval: str, over: str = "") -> l
     ]
 
 
-def hourly(counter: str, by: str, matchers: str) -> Query:
-    """Return one of the exporter's counters by hour; only where no series of it is recorded."""
+def hourly(counter: str, by: str, matchers: str, *, over: int = 1) -> Query:
+    """Return one of the exporter's counters by hour, over a number; only where no series of it is recorded."""
     legend = f"{{{{{by}}}}}"
-    increase = f"increase({counter}{{{matchers}}}[1h])"
+    increase = f"increase({counter}{{{matchers}}}[1h])" + (f" / {over}" if over != 1 else "")
     if by == "project":
         return Query(by_project(increase), legend, ONE_HOUR)
     return Query(f"sum by ({by}) ({increase} {PROJECT_CHOSEN})", legend, ONE_HOUR)

@@ -1,9 +1,7 @@
 """Who asks which models: requests by model, project and workflow, and how tokens spread over models."""
 
-from collections.abc import Sequence
-
-from grafana_foundation_sdk.builders import timeseries
 from grafana_foundation_sdk.models import units
+from grafana_foundation_sdk.models.dashboard import DataTransformerConfig
 
 from grafana.authoring import palette
 from grafana.authoring.panels import (
@@ -25,12 +23,11 @@ from grafana.authoring.usage.choices import (
     BY_DAY,
     BY_HOUR,
     CACHED_INPUT,
-    HOURS_SHOWN,
-    MODEL_LIMIT,
+    LESS,
     NO_WEEK,
     NOTHING_USED,
+    NUMBER,
     ONE_HOUR,
-    PROJECT_LIMIT,
     by_project,
     large,
     models_folded,
@@ -41,58 +38,66 @@ from grafana.authoring.usage.choices import (
     tokens_of_week,
     tokens_per_day,
 )
+from grafana.authoring.usage.hours import hours
 
-_SMALL_MODEL = f"Models with less than {MODEL_LIMIT:.0%} of the"
-_SMALL_PROJECT = f"projects with less than {PROJECT_LIMIT:.0%} of the requests"
-_LARGE_PROJECTS = large(requests_of_week(), "project_id", PROJECT_LIMIT)
+_SMALL_MODEL = f"Models with {LESS} of the"
+_SMALL_PROJECT = f"projects with {LESS} of the requests"
+_LARGE_PROJECTS = large(requests_of_week(), "project_id")
 
 
 def requests() -> tuple[Panel, ...]:
     """Return the panels about requests."""
     return (
-        _hours(
-            301,
-            "Requests per hour by model",
-            f"{_SMALL_MODEL} requests of seven closed days are Other.",
+        hours(
+            About(
+                301,
+                "Requests per hour by model",
+                f"{BY_HOUR} {_SMALL_MODEL} requests of seven closed days are Other.",
+                height=10,
+                empty=NOTHING_USED,
+            ),
             models_folded(requests_per_hour(), requests_of_week(), ONE_HOUR),
         ),
-        _hours(
-            302,
-            "Requests per hour by project",
-            f"{_SMALL_PROJECT.capitalize()} of seven closed days are Other: they stand below.",
+        hours(
+            About(
+                302,
+                "Requests per hour by project",
+                f"{BY_HOUR} {_SMALL_PROJECT.capitalize()} of seven closed days are Other: they stand below.",
+                height=10,
+                empty=NOTHING_USED,
+            ),
             projects_folded(requests_per_hour(), ONE_HOUR),
         ),
-        share(
-            About(
-                303,
-                "Share of requests by project",
-                f"Requests of the last seven closed UTC days (event time); {_SMALL_PROJECT} are Other, which the "
-                "table beside takes apart.",
-                height=9,
-                empty=NO_WEEK,
-            ),
-            units.Short,
-            projects_folded(requests_of_week(), ""),
-        ),
+        _share_by_project(),
         _other_projects(),
         _workflows(),
     )
 
 
+def _share_by_project() -> Panel:
+    kept, other = projects_folded(requests_of_week(), "")
+    rest = f'label_replace({other.expression} > 0, "project", "Other", "", "")'
+    panel = share(
+        About(
+            303,
+            "Share of requests by project",
+            f"Requests of the last seven closed UTC days (event time); {_SMALL_PROJECT} are Other, which the "
+            "table beside takes apart.",
+            height=9,
+            empty=NO_WEEK,
+        ),
+        units.Short,
+        [Query(f"{kept.expression} or {rest}", "{{project}}")],
+    )
+    # A pie colours by the names of fields, and these are all Value until the label takes its place.
+    to_names = DataTransformerConfig(id_val="labelsToFields", options={"mode": "columns", "valueLabel": "project"})
+    to_row = DataTransformerConfig(id_val="merge", options={})
+    return panel.with_transformation(to_names).with_transformation(to_row)
+
+
 def models() -> tuple[Panel, ...]:
     """Return the panels about models."""
     return (_allocation(), _tokens_per_request(), _models())
-
-
-def _hours(panel_id: int, title: str, folded: str, queries: Sequence[Query]) -> timeseries.Panel:
-    return legend_table(
-        bars(
-            About(panel_id, title, f"{BY_HOUR} {folded}", height=10, empty=NOTHING_USED),
-            units.Short,
-            queries,
-        ),
-        "sum",
-    ).max_data_points(HOURS_SHOWN)
 
 
 def _other_projects() -> Panel:
@@ -103,11 +108,11 @@ def _other_projects() -> Panel:
             "Projects folded into Other",
             f"The {_SMALL_PROJECT} of the last seven closed UTC days, one by one: they add up to Other.",
             height=9,
-            empty=f"Nothing is folded: no project has less than {PROJECT_LIMIT:.0%} of the requests",
+            empty=f"Nothing is folded: no project has {LESS} of the requests",
         ),
         {"project": "Project"},
         (
-            Column("Requests", by_project(folded), units.Short, 1),
+            Column("Requests", by_project(folded), units.Short),
             Column(
                 "Share of all",
                 f"{by_project(folded)} / scalar(sum({requests_of_week()}))",
@@ -129,7 +134,7 @@ def _workflows() -> Panel:
             "The last seven closed UTC days (event time). Whose a workflow is says the exporter's configuration; "
             "unmapped is what no rule claims.",
             width=24,
-            height=9,
+            height=12,
             empty=NO_WEEK,
         ),
         {"workflow": "Workflow", "team": "Team"},
@@ -146,7 +151,7 @@ def _models() -> Panel:
             "The last seven closed UTC days (event time), all spellings of a model together. Images, speech and "
             "transcription have requests and may have no tokens.",
             width=24,
-            height=10,
+            height=12,
             empty=NO_WEEK,
         ),
         {"model_family": "Model"},
@@ -165,19 +170,19 @@ def _columns(label: str, named: str) -> tuple[Column, ...]:
     asked = f"({plain(requests_of_week())} > 0)"
     cached = f"({plain(tokens_of_week(CACHED_INPUT))} or 0 * {plain(tokens_of_week(ALL_INPUT))})"
     return (
-        Column("Requests", summed(requests_of_week()), units.Short, 1),
-        Column("Tokens", summed(tokens_of_week()), units.Short, 1),
+        Column("Requests", summed(requests_of_week()), units.Short),
+        Column("Tokens", f"({plain(tokens_of_week())} or 0 * {asked}) {named}".rstrip(), units.Short),
         Column(
-            "Share of tokens",
+            "Of tokens",
             f"{plain(tokens_of_week())} / scalar(sum({tokens_of_week()})) {named}".rstrip(),
             units.PercentUnit,
             1,
         ),
-        Column("Tokens per request", f"{plain(tokens_of_week())} / {asked} {named}".rstrip(), units.Short, 1),
-        Column("Input per request", f"{plain(tokens_of_week(ALL_INPUT))} / {asked} {named}".rstrip(), units.Short, 1),
-        Column("Output per request", f"{plain(tokens_of_week(ALL_OUTPUT))} / {asked} {named}".rstrip(), units.Short, 1),
+        Column("Tokens/request", f"{plain(tokens_of_week())} / {asked} {named}".rstrip(), NUMBER, 0),
+        Column("Input/request", f"{plain(tokens_of_week(ALL_INPUT))} / {asked} {named}".rstrip(), NUMBER, 0),
+        Column("Output/request", f"{plain(tokens_of_week(ALL_OUTPUT))} / {asked} {named}".rstrip(), NUMBER, 0),
         Column(
-            "Cached share of input",
+            "Cached input",
             f"{cached} / ({plain(tokens_of_week(ALL_INPUT))} > 0) {named}".rstrip(),
             units.PercentUnit,
             0,
@@ -205,7 +210,7 @@ def _allocation() -> Panel:
 
 
 def _tokens_per_request() -> Panel:
-    kept = large(tokens_of_week(), "model_family", MODEL_LIMIT)
+    kept = large(tokens_of_week(), "model_family")
     return legend_table(
         line(
             About(

@@ -1,17 +1,16 @@
 """What is not counted in tokens: images, audio, searches, sessions and storage."""
 
-from grafana_foundation_sdk.builders import timeseries
 from grafana_foundation_sdk.models import units
 
-from grafana.authoring.panels import About, Panel, Query, bars, legend_table, line
+from grafana.authoring.panels import About, Panel, Query, legend_table, line
 from grafana.authoring.usage.choices import (
     BY_HOUR,
     EXPORTER_CHOSEN,
-    HOURS_SHOWN,
     NAMED,
     WORKFLOW_CHOSEN,
     hourly,
 )
+from grafana.authoring.usage.hours import hours, in_order
 
 _NO_MODEL = " OpenAI names no model: follows project, team and workflow alone."
 
@@ -20,47 +19,55 @@ def images_and_audio() -> tuple[Panel, ...]:
     """Return the panels about images and audio."""
     images = "openai_usage_images_total"
     return (
-        _hours(
-            About(
-                801,
-                "Images per hour by size",
-                f"{BY_HOUR} Images made or edited, by width and height in pixels.",
-                height=9,
-                empty="No images in this range",
-            ),
-            hourly(images, "size", EXPORTER_CHOSEN),
+        in_order(
+            hours(
+                About(
+                    801,
+                    "Images per hour by size",
+                    f"{BY_HOUR} Images made or edited, by width and height in pixels.",
+                    height=9,
+                    empty="No images in this range",
+                ),
+                [hourly(images, "size", EXPORTER_CHOSEN)],
+            )
         ),
-        _hours(
-            About(
-                802,
-                "Images per hour by model",
-                f"{BY_HOUR} Images made or edited, by the model as OpenAI spells it.",
-                height=9,
-                empty="No images in this range",
-            ),
-            hourly(images, "model", EXPORTER_CHOSEN),
+        in_order(
+            hours(
+                About(
+                    802,
+                    "Images per hour by model",
+                    f"{BY_HOUR} Images made or edited, by the model as OpenAI spells it.",
+                    height=9,
+                    empty="No images in this range",
+                ),
+                [hourly(images, "model", EXPORTER_CHOSEN)],
+            )
         ),
-        _hours(
-            About(
-                803,
-                "Speech characters per hour",
-                f"{BY_HOUR} Characters turned into speech, by model.",
-                height=9,
-                empty="Nothing turned into speech in this range",
-            ),
-            hourly("openai_usage_speech_characters_total", "model", EXPORTER_CHOSEN),
+        in_order(
+            hours(
+                About(
+                    803,
+                    "Speech characters per hour",
+                    f"{BY_HOUR} Characters turned into speech, by model.",
+                    height=9,
+                    empty="Nothing turned into speech in this range",
+                ),
+                [hourly("openai_usage_speech_characters_total", "model", EXPORTER_CHOSEN)],
+            )
         ),
-        _hours(
-            About(
-                804,
-                "Audio transcribed per hour",
-                f"{BY_HOUR} Length of the audio that was transcribed, by model. More than an hour per hour is many at "
-                "once.",
-                height=9,
-                empty="Nothing transcribed in this range",
-            ),
-            hourly("openai_usage_transcription_seconds_total", "model", EXPORTER_CHOSEN),
-            units.Seconds,
+        in_order(
+            hours(
+                About(
+                    804,
+                    "Audio transcribed per hour",
+                    f"{BY_HOUR} Hours of audio that were transcribed, by model. More than one in an hour is many at "
+                    "once.",
+                    height=9,
+                    empty="Nothing transcribed in this range",
+                ),
+                [hourly("openai_usage_transcription_seconds_total", "model", EXPORTER_CHOSEN, over=3_600)],
+                "suffix: h",
+            )
         ),
     )
 
@@ -68,17 +75,19 @@ def images_and_audio() -> tuple[Panel, ...]:
 def searches_sessions_storage() -> tuple[Panel, ...]:
     """Return the panels about tools and storage."""
     return (
-        _hours(
-            About(
-                901,
-                "Web searches per hour by context",
-                f"{BY_HOUR} Searches by how much of the web they hand to the model: the context level.",
-                height=9,
-                empty="No web searches in this range",
-            ),
-            hourly("openai_usage_web_search_calls_total", "context_level", EXPORTER_CHOSEN),
+        in_order(
+            hours(
+                About(
+                    901,
+                    "Web searches per hour by context",
+                    f"{BY_HOUR} Searches by how much of the web they hand to the model: the context level.",
+                    height=9,
+                    empty="No web searches in this range",
+                ),
+                [hourly("openai_usage_web_search_calls_total", "context_level", EXPORTER_CHOSEN)],
+            )
         ),
-        _hours(
+        hours(
             About(
                 902,
                 "File searches per hour by project",
@@ -86,9 +95,9 @@ def searches_sessions_storage() -> tuple[Panel, ...]:
                 height=9,
                 empty="No file searches in this range",
             ),
-            hourly("openai_usage_file_search_calls_total", "project", WORKFLOW_CHOSEN),
+            [hourly("openai_usage_file_search_calls_total", "project", WORKFLOW_CHOSEN)],
         ),
-        _hours(
+        hours(
             About(
                 903,
                 "Code sessions per hour by project",
@@ -96,15 +105,10 @@ def searches_sessions_storage() -> tuple[Panel, ...]:
                 height=9,
                 empty="No code interpreter sessions in this range",
             ),
-            hourly("openai_usage_code_interpreter_sessions_total", "project", WORKFLOW_CHOSEN),
+            [hourly("openai_usage_code_interpreter_sessions_total", "project", WORKFLOW_CHOSEN)],
         ),
         _storage(),
     )
-
-
-def _hours(about: About, query: Query, unit: str = units.Short) -> timeseries.Panel:
-    panel = bars(about, unit, [query])
-    return legend_table(panel, "sum").max_data_points(HOURS_SHOWN)
 
 
 def _storage() -> Panel:
