@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from grafana_foundation_sdk.builders import stat, timeseries
-from grafana_foundation_sdk.models.dashboard import DynamicConfigValue, ValueMap, ValueMappingResult
+from grafana_foundation_sdk.builders import dashboard, stat, timeseries
+from grafana_foundation_sdk.models.dashboard import DynamicConfigValue, FieldColorModeId, ValueMap, ValueMappingResult
 
 Words = Mapping[int, tuple[str, str]]
 """For each number its text and its colour."""
@@ -65,3 +65,8 @@ def line_with_points() -> dict[str, Any]:
         "custom.pointSize": _POINT_SIZE,
         "custom.stacking": {"mode": "none", "group": "A"},
     }
+
+
+def by_order(panel: timeseries.Panel) -> timeseries.Panel:
+    """Colour series by their order: names that mean nothing elsewhere, such as instances."""
+    return panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))

@@ -1,0 +1,1 @@
+"""OpenAI / Exporter: is the data fresh and whole?"""
