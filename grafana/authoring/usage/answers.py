@@ -6,6 +6,7 @@ from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacem
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
 from grafana.authoring import palette
+from grafana.authoring.amendments import by_order
 from grafana.authoring.days import PROJECT_CHOSEN, a_week_before
 from grafana.authoring.panels import (
     ONE_DAY,
@@ -35,7 +36,6 @@ from grafana.authoring.usage.choices import (
     tokens_of_week,
     tokens_per_day,
 )
-from grafana.authoring.usage.hours import in_order
 
 _HOW_LATE = """\
 **Usage is minutes late.** OpenAI reports nine tenths of it within about seven minutes, the rest later. \
@@ -214,7 +214,7 @@ def _by_operation() -> Panel:
             )
         ],
     )
-    return legend_table(in_order(panel), "sum")
+    return legend_table(by_order(panel), "sum")
 
 
 def _by_modality() -> Panel:
@@ -257,7 +257,7 @@ def _input_against_output() -> Panel:
         ],
         [
             ("joinByField", {"byField": "Time", "mode": "outer"}),
-            ("formatTime", {"timeField": "Time", "outputFormat": "ddd D MMM", "useTimezone": True}),
+            ("formatTime", {"timeField": "Time", "outputFormat": "D MMM", "useTimezone": True}),
         ],
     )
     for name, colour in (("input", palette.INPUT), ("output", palette.OUTPUT)):

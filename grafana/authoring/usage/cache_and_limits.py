@@ -11,7 +11,6 @@ from grafana.authoring.panels import (
     Query,
     bar_list,
     dashed,
-    legend_table,
     line,
     rows,
     series_property,
@@ -26,6 +25,7 @@ from grafana.authoring.usage.choices import (
     MODEL_CHOSEN,
     NAMED,
     ONE_HOUR,
+    by_either_name,
     large,
     tokens_of_week,
     tokens_per_hour,
@@ -34,7 +34,7 @@ from grafana.authoring.usage.hours import HOURS_SHOWN
 from grafana.authoring.usage.keys_and_users import DAY, TIME_LEFT, of_key
 
 _RATIO = "openai:project_model:rate_limit_used:ratio"
-_LIMITS_SHOWN = 8
+_LIMITS_SHOWN = 6
 _NEAR = ((None, palette.GOOD), (0.5, palette.WATCH), (0.8, palette.BAD))
 _KEYS_WITHIN = 90 * DAY
 _NO_LIMITS = "No rate limits are read: switch on directory.rate_limits"
@@ -52,11 +52,10 @@ def limits() -> tuple[Panel, ...]:
 
 
 def _share_of_choice() -> Panel:
-    hour = (
-        f"(sum({tokens_per_hour(CACHED_INPUT)}) or 0 * sum({tokens_per_hour(ALL_INPUT)}))"
-        f" / (sum({tokens_per_hour(ALL_INPUT)}) > 0)"
-    )
-    usual = f"sum({tokens_of_week(CACHED_INPUT)}) / (sum({tokens_of_week(ALL_INPUT)}) > 0)"
+    cached, all_input = (by_either_name(tokens_per_hour(kind)) for kind in (CACHED_INPUT, ALL_INPUT))
+    hour = f"(sum({cached}) or 0 * sum({all_input})) / (sum({all_input}) > 0)"
+    cached, all_input = (by_either_name(tokens_of_week(kind)) for kind in (CACHED_INPUT, ALL_INPUT))
+    usual = f"sum({cached}) / (sum({all_input}) > 0)"
     panel = line(
         About(
             501,
@@ -81,23 +80,19 @@ def _share_by_model() -> Panel:
         f"sum by (model_family) ({tokens_per_hour(CACHED_INPUT)} and on (model_family) {kept})"
         f" / (sum by (model_family) ({tokens_per_hour(ALL_INPUT)}) > 0)"
     )
-    return legend_table(
-        line(
-            About(
-                502,
-                "Cached share of input by model",
-                f"{BY_HOUR} Models with {LESS} of the cached input of seven closed days are left out.",
-                height=9,
-                empty=_NO_INPUT,
-            ),
-            units.PercentUnit,
-            [Query(hour, "{{model_family}}", ONE_HOUR)],
-            filled=0,
-        )
-        .max_data_points(HOURS_SHOWN)
-        .max(1),
-        "mean",
+    panel = line(
+        About(
+            502,
+            "Cached share of input by model",
+            f"{BY_HOUR} Models with {LESS} of the cached input of seven closed days are left out.",
+            height=9,
+            empty=_NO_INPUT,
+        ),
+        units.PercentUnit,
+        [Query(hour, "{{model_family}}", ONE_HOUR)],
+        filled=0,
     )
+    return panel.max_data_points(HOURS_SHOWN).max(1)
 
 
 def _by_workflow() -> Panel:
@@ -125,15 +120,16 @@ def _by_workflow() -> Panel:
         (
             Column("Input, last hour", f"{named(tokens_per_hour(ALL_INPUT))} and {named(usual)}", units.Short),
             Column(
-                "Cached, last hour",
+                "Last hour",
                 f"{named(hour)} and {named(usual)}",
                 units.PercentUnit,
                 0,
                 share_cell(((None, palette.INPUT_CACHED),)),
             ),
-            Column("Cached, seven days", named(usual), units.PercentUnit, 0, share_cell(((None, palette.EXPECTED),))),
+            Column("Seven days", named(usual), units.PercentUnit, 0, share_cell(((None, palette.EXPECTED),))),
         ),
         sort="Input, last hour",
+        widths={"project": 150, "workflow": 150, "model": 270},
     )
 
 
@@ -195,7 +191,7 @@ def _limits() -> Panel:
     return rows(
         About(
             603,
-            "Rate limits and headroom",
+            "Rate limits per minute",
             "OpenAI's limits per minute and how much of each was used on average over the last quarter of an hour "
             "(arrival time): the rest is headroom. Only what was used. Does not follow team and workflow.",
             width=16,
@@ -204,12 +200,13 @@ def _limits() -> Panel:
         ),
         {"project": "Project", "model": "Model"},
         (
-            Column("Tokens/min", limit("openai_rate_limit_tokens_per_minute"), units.Short),
+            Column("Tokens", limit("openai_rate_limit_tokens_per_minute"), units.Short),
             Column("Used", used("tokens"), units.PercentUnit, 1, text_colour_cell(_NEAR)),
-            Column("Requests/min", limit("openai_rate_limit_requests_per_minute"), units.Short),
+            Column("Requests", limit("openai_rate_limit_requests_per_minute"), units.Short),
             Column("Used ", used("requests"), units.PercentUnit, 1, text_colour_cell(_NEAR)),
         ),
         sort="Used",
+        widths={"project": 150, "model": 180},
     )
 
 

@@ -29,6 +29,9 @@ SMALL: Final = 0.03
 LESS: Final = f"less than {SMALL * 100:.0f} %"
 """The same, for readers."""
 
+MOST: Final = 10
+"""Names that a panel shows by rank before the rest is folded into Other."""
+
 NUMBER: Final = "locale"
 """Numbers in full, 1,234, where each counts."""
 
@@ -92,6 +95,11 @@ def requests_of_week() -> str:
     return chosen_at_end(f"{_REQUESTS}:sum7d")
 
 
+def by_either_name(series: str) -> str:
+    """Add to chosen families the models that the choice names as OpenAI spells them, as an alert's link may."""
+    return f"({series} or {series.replace('model_family=~', 'model=~')})"
+
+
 def large(of_week: str, label: str) -> str:
     """Return those values of a label that do not have a small share of the seven closed days."""
     return f"(sum by ({label}) ({of_week}) >= {SMALL} * scalar(sum({of_week})))"
@@ -126,6 +134,15 @@ def hourly(counter: str, by: str, matchers: str, *, over: int = 1) -> Query:
     """Return one of the exporter's counters by hour, over a number; only where no series of it is recorded."""
     legend = f"{{{{{by}}}}}"
     increase = f"increase({counter}{{{matchers}}}[1h])" + (f" / {over}" if over != 1 else "")
-    if by == "project":
-        return Query(by_project(increase), legend, ONE_HOUR)
     return Query(f"sum by ({by}) ({increase} {PROJECT_CHOSEN})", legend, ONE_HOUR)
+
+
+def hourly_by_project(counter: str) -> list[Query]:
+    """Return the same by project, for a counter without models; those with most in the range, the rest as one."""
+    series = f"{counter}{{{WORKFLOW_CHOSEN}}}"
+    increase = f"(increase({series}[1h]) {PROJECT_CHOSEN})"
+    most = f"topk({MOST}, sum by (project_id) (increase({series}[$__range] @ {END}) {PROJECT_CHOSEN}))"
+    return [
+        Query(by_project(f"{increase} and on (project_id) {most}"), "{{project}}", ONE_HOUR),
+        Query(f"sum({increase} unless on (project_id) {most})", "Other", ONE_HOUR),
+    ]

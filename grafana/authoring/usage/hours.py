@@ -1,12 +1,11 @@
-"""Panels with a bar for each hour, and colours for names that only one panel shows."""
+"""Panels with a bar for each hour."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from grafana_foundation_sdk.builders import dashboard, timeseries
+from grafana_foundation_sdk.builders import timeseries
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.common import BarAlignment
-from grafana_foundation_sdk.models.dashboard import FieldColorModeId
 
 from grafana.authoring.panels import About, Query, bars, legend_table
 
@@ -16,12 +15,8 @@ HOURS_SHOWN: Final = 2400
 _CLOSE: Final = 0.9
 
 
-def hours(about: About, queries: Sequence[Query], unit: str = units.Short) -> timeseries.Panel:
-    """Draw a bar for each hour, with totals of the range."""
+def hours(about: About, queries: Sequence[Query], unit: str = units.Short, *, totals: bool = True) -> timeseries.Panel:
+    """Draw a bar for each hour, with totals of the range unless there are many names."""
     panel = bars(about, unit, queries).bar_width_factor(_CLOSE).bar_alignment(BarAlignment.BEFORE)
-    return legend_table(panel.max_data_points(HOURS_SHOWN), "sum")
-
-
-def in_order(panel: timeseries.Panel) -> timeseries.Panel:
-    """Give neighbours different colours: for names that no other panel shows."""
-    return panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
+    panel = panel.max_data_points(HOURS_SHOWN)
+    return legend_table(panel, "sum") if totals else panel

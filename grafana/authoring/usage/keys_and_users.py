@@ -3,6 +3,7 @@
 from grafana_foundation_sdk.models import units
 
 from grafana.authoring import palette
+from grafana.authoring.amendments import by_order
 from grafana.authoring.days import END, PROJECT_CHOSEN
 from grafana.authoring.panels import (
     ONE_DAY,
@@ -16,11 +17,9 @@ from grafana.authoring.panels import (
     text_colour_cell,
     yes_or_no_cell,
 )
-from grafana.authoring.usage.choices import BY_DAY, EXPORTER_CHOSEN, NAMED, days_chosen
-from grafana.authoring.usage.hours import in_order
+from grafana.authoring.usage.choices import BY_DAY, EXPORTER_CHOSEN, MOST, NAMED, days_chosen
 
 DAY = 86_400
-_SHOWN = 10
 _NOTHING = '""'
 _TOKENS = "openai_usage_day_tokens"
 _NO_KEYS_READ = "No API keys are read: switch on directory.api_keys"
@@ -46,18 +45,18 @@ def _daily(matchers: str) -> str:
 
 def _most(label: str) -> str:
     of_week = f'{_TOKENS}{{{label}!="", day="yesterday", {EXPORTER_CHOSEN}}} offset 10m'
-    return f"topk({_SHOWN}, sum by ({label}) (sum_over_time(({of_week} {PROJECT_CHOSEN})[7d:1d] @ {END})))"
+    return f"topk({MOST}, sum by ({label}) (sum_over_time(({of_week} {PROJECT_CHOSEN})[7d:1d] @ {END})))"
 
 
 def _tokens_by_key() -> Panel:
     most = _most("api_key_id")
     return legend_table(
-        in_order(
+        by_order(
             bars(
                 About(
                     701,
                     "Tokens per day by API key",
-                    f"{BY_DAY} The {_SHOWN} keys with most tokens in the last week; Other is all the others, (none) "
+                    f"{BY_DAY} The {MOST} keys with most tokens in the last week; Other is all the others, (none) "
                     "what was called without a key of a project. Needs the label api_key.",
                     height=10,
                     empty="Usage has no API keys: switch on labels.api_key",
@@ -90,12 +89,12 @@ def _tokens_by_user() -> Panel:
     by_user = f"sum by (user_id) ({_daily('user_id!=' + _NOTHING)} and on (user_id) {most})"
     unnamed = f'label_replace({by_user} unless on (user_id) {_USERS}, "user", "$1", "user_id", "(.+)")'
     return legend_table(
-        in_order(
+        by_order(
             bars(
                 About(
                     702,
                     "Tokens per day by user",
-                    f"{BY_DAY} The {_SHOWN} members of the organization with most tokens in the last week, by whose "
+                    f"{BY_DAY} The {MOST} members of the organization with most tokens in the last week, by whose "
                     "key it was; Other is all other members; keys of service accounts belong to nobody and are left "
                     "out. They are not your product's users. Needs the label user.",
                     height=10,
@@ -136,7 +135,7 @@ def _keys() -> Panel:
         {"api_key": "API key", "project": "Project", "owner_type": "Owner"},
         (
             Column(
-                "Tokens, two days",
+                "Tokens, 2 days",
                 of_key(f'sum by (api_key_id) ({_TOKENS}{{api_key_id!="", day=~"today|yesterday"}})'),
                 units.Short,
             ),
@@ -150,6 +149,7 @@ def _keys() -> Panel:
             Column("Last used, ago", of_key(idle), units.Seconds, 1),
             Column("Expires in", of_key(left), units.Seconds, 1, text_colour_cell(TIME_LEFT)),
         ),
-        sort="Tokens, two days",
+        sort="Tokens, 2 days",
         hidden=("api_key_id",),
+        widths={"api_key": 165, "project": 160, "owner_type": 130},
     )

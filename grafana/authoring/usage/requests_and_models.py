@@ -11,7 +11,6 @@ from grafana.authoring.panels import (
     Panel,
     Query,
     bars,
-    legend_table,
     line,
     rows,
     share,
@@ -57,6 +56,7 @@ def requests() -> tuple[Panel, ...]:
                 empty=NOTHING_USED,
             ),
             models_folded(requests_per_hour(), requests_of_week(), ONE_HOUR),
+            totals=False,
         ),
         hours(
             About(
@@ -67,6 +67,7 @@ def requests() -> tuple[Panel, ...]:
                 empty=NOTHING_USED,
             ),
             projects_folded(requests_per_hour(), ONE_HOUR),
+            totals=False,
         ),
         _share_by_project(),
         _other_projects(),
@@ -114,14 +115,15 @@ def _other_projects() -> Panel:
         (
             Column("Requests", by_project(folded), units.Short),
             Column(
-                "Share of all",
+                "Of all",
                 f"{by_project(folded)} / scalar(sum({requests_of_week()}))",
                 units.PercentUnit,
                 2,
             ),
-            Column("Share of Other", f"{by_project(folded)} / scalar(sum({folded}))", units.PercentUnit, 1),
+            Column("Of Other", f"{by_project(folded)} / scalar(sum({folded}))", units.PercentUnit, 1),
         ),
         sort="Requests",
+        widths={"project": 170},
     )
 
 
@@ -131,15 +133,16 @@ def _workflows() -> Panel:
         About(
             305,
             "Workflows and their teams",
-            "The last seven closed UTC days (event time). Whose a workflow is says the exporter's configuration; "
-            "unmapped is what no rule claims.",
+            "The last seven closed UTC days (event time). Each means per request. Whose a workflow is says the "
+            "exporter's configuration; unmapped is what no rule claims.",
             width=24,
             height=12,
             empty=NO_WEEK,
         ),
         {"workflow": "Workflow", "team": "Team"},
-        _columns("workflow", info),
+        _columns("workflow", info, by_direction=False),
         sort="Tokens",
+        widths={"workflow": 180, "team": 130},
     )
 
 
@@ -148,19 +151,20 @@ def _models() -> Panel:
         About(
             403,
             "Models in numbers",
-            "The last seven closed UTC days (event time), all spellings of a model together. Images, speech and "
-            "transcription have requests and may have no tokens.",
+            "The last seven closed UTC days (event time), all spellings of a model together. Each means per request. "
+            "Images, speech and transcription have requests and may have no tokens.",
             width=24,
             height=12,
             empty=NO_WEEK,
         ),
         {"model_family": "Model"},
-        _columns("model_family", ""),
+        _columns("model_family", "", by_direction=True),
         sort="Tokens",
+        widths={"model_family": 200},
     )
 
 
-def _columns(label: str, named: str) -> tuple[Column, ...]:
+def _columns(label: str, named: str, *, by_direction: bool) -> tuple[Column, ...]:
     def summed(series: str) -> str:
         return f"sum by ({label}) ({series}) {named}".rstrip()
 
@@ -169,6 +173,10 @@ def _columns(label: str, named: str) -> tuple[Column, ...]:
 
     asked = f"({plain(requests_of_week())} > 0)"
     cached = f"({plain(tokens_of_week(CACHED_INPUT))} or 0 * {plain(tokens_of_week(ALL_INPUT))})"
+    each = (
+        Column("Input each", f"{plain(tokens_of_week(ALL_INPUT))} / {asked} {named}".rstrip(), NUMBER, 0),
+        Column("Output each", f"{plain(tokens_of_week(ALL_OUTPUT))} / {asked} {named}".rstrip(), NUMBER, 0),
+    )
     return (
         Column("Requests", summed(requests_of_week()), units.Short),
         Column("Tokens", f"({plain(tokens_of_week())} or 0 * {asked}) {named}".rstrip(), units.Short),
@@ -178,9 +186,8 @@ def _columns(label: str, named: str) -> tuple[Column, ...]:
             units.PercentUnit,
             1,
         ),
-        Column("Tokens/request", f"{plain(tokens_of_week())} / {asked} {named}".rstrip(), NUMBER, 0),
-        Column("Input/request", f"{plain(tokens_of_week(ALL_INPUT))} / {asked} {named}".rstrip(), NUMBER, 0),
-        Column("Output/request", f"{plain(tokens_of_week(ALL_OUTPUT))} / {asked} {named}".rstrip(), NUMBER, 0),
+        Column("Tokens each", f"{plain(tokens_of_week())} / {asked} {named}".rstrip(), NUMBER, 0),
+        *(each if by_direction else ()),
         Column(
             "Cached input",
             f"{cached} / ({plain(tokens_of_week(ALL_INPUT))} > 0) {named}".rstrip(),
@@ -192,45 +199,39 @@ def _columns(label: str, named: str) -> tuple[Column, ...]:
 
 
 def _allocation() -> Panel:
-    return legend_table(
-        bars(
-            About(
-                401,
-                "Model allocation per day",
-                f"{BY_DAY} Each model's share of the day's tokens: a bar is 100 %. {_SMALL_MODEL} tokens of seven "
-                "closed days are Other.",
-                height=10,
-                empty=NOTHING_USED,
-            ),
-            units.PercentUnit,
-            models_folded(tokens_per_day(), tokens_of_week(), ONE_DAY, over=f"(sum({tokens_per_day()}) > 0)"),
-        ).max(1),
-        "mean",
-    )
+    return bars(
+        About(
+            401,
+            "Model allocation per day",
+            f"{BY_DAY} Each model's share of the day's tokens: a bar is 100 %. {_SMALL_MODEL} tokens of seven "
+            "closed days are Other.",
+            height=10,
+            empty=NOTHING_USED,
+        ),
+        units.PercentUnit,
+        models_folded(tokens_per_day(), tokens_of_week(), ONE_DAY, over=f"(sum({tokens_per_day()}) > 0)"),
+    ).max(1)
 
 
 def _tokens_per_request() -> Panel:
     kept = large(tokens_of_week(), "model_family")
-    return legend_table(
-        line(
-            About(
-                402,
-                "Tokens per request by model",
-                f"{BY_DAY} A jump is another prompt, longer histories or longer answers. {_SMALL_MODEL} tokens are "
-                "left out: they stand in the table below.",
-                height=10,
-                empty=NOTHING_USED,
-            ),
-            units.Short,
-            [
-                Query(
-                    f"sum by (model_family) ({tokens_per_day()} and on (model_family) {kept})"
-                    f" / (sum by (model_family) ({requests_per_day()}) > 0)",
-                    "{{model_family}}",
-                    ONE_DAY,
-                )
-            ],
-            filled=0,
+    return line(
+        About(
+            402,
+            "Tokens per request by model",
+            f"{BY_DAY} A jump is another prompt, longer histories or longer answers. {_SMALL_MODEL} tokens are "
+            "left out: they stand in the table below.",
+            height=10,
+            empty=NOTHING_USED,
         ),
-        "lastNotNull",
+        units.Short,
+        [
+            Query(
+                f"sum by (model_family) ({tokens_per_day()} and on (model_family) {kept})"
+                f" / (sum by (model_family) ({requests_per_day()}) > 0)",
+                "{{model_family}}",
+                ONE_DAY,
+            )
+        ],
+        filled=0,
     )

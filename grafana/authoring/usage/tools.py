@@ -2,15 +2,20 @@
 
 from grafana_foundation_sdk.models import units
 
+from grafana.authoring.amendments import by_order
+from grafana.authoring.days import END, PROJECT_CHOSEN
 from grafana.authoring.panels import About, Panel, Query, legend_table, line
 from grafana.authoring.usage.choices import (
     BY_HOUR,
     EXPORTER_CHOSEN,
-    NAMED,
+    MOST,
+    ONE_HOUR,
     WORKFLOW_CHOSEN,
+    by_project,
     hourly,
+    hourly_by_project,
 )
-from grafana.authoring.usage.hours import hours, in_order
+from grafana.authoring.usage.hours import hours
 
 _NO_MODEL = " OpenAI names no model: follows project, team and workflow alone."
 
@@ -19,7 +24,7 @@ def images_and_audio() -> tuple[Panel, ...]:
     """Return the panels about images and audio."""
     images = "openai_usage_images_total"
     return (
-        in_order(
+        by_order(
             hours(
                 About(
                     801,
@@ -31,7 +36,7 @@ def images_and_audio() -> tuple[Panel, ...]:
                 [hourly(images, "size", EXPORTER_CHOSEN)],
             )
         ),
-        in_order(
+        by_order(
             hours(
                 About(
                     802,
@@ -43,7 +48,7 @@ def images_and_audio() -> tuple[Panel, ...]:
                 [hourly(images, "model", EXPORTER_CHOSEN)],
             )
         ),
-        in_order(
+        by_order(
             hours(
                 About(
                     803,
@@ -55,7 +60,7 @@ def images_and_audio() -> tuple[Panel, ...]:
                 [hourly("openai_usage_speech_characters_total", "model", EXPORTER_CHOSEN)],
             )
         ),
-        in_order(
+        by_order(
             hours(
                 About(
                     804,
@@ -75,7 +80,7 @@ def images_and_audio() -> tuple[Panel, ...]:
 def searches_sessions_storage() -> tuple[Panel, ...]:
     """Return the panels about tools and storage."""
     return (
-        in_order(
+        by_order(
             hours(
                 About(
                     901,
@@ -95,7 +100,7 @@ def searches_sessions_storage() -> tuple[Panel, ...]:
                 height=9,
                 empty="No file searches in this range",
             ),
-            [hourly("openai_usage_file_search_calls_total", "project", WORKFLOW_CHOSEN)],
+            hourly_by_project("openai_usage_file_search_calls_total"),
         ),
         hours(
             About(
@@ -105,14 +110,16 @@ def searches_sessions_storage() -> tuple[Panel, ...]:
                 height=9,
                 empty="No code interpreter sessions in this range",
             ),
-            [hourly("openai_usage_code_interpreter_sessions_total", "project", WORKFLOW_CHOSEN)],
+            hourly_by_project("openai_usage_code_interpreter_sessions_total"),
         ),
         _storage(),
     )
 
 
 def _storage() -> Panel:
-    stored = f"sum by (project_id) (openai_usage_vector_store_bytes{{{WORKFLOW_CHOSEN}}})"
+    series = f"openai_usage_vector_store_bytes{{{WORKFLOW_CHOSEN}}}"
+    stored = f"sum by (project_id) ({series} {PROJECT_CHOSEN})"
+    most = f"topk({MOST}, sum by (project_id) ({series} @ {END} {PROJECT_CHOSEN}))"
     return legend_table(
         line(
             About(
@@ -124,7 +131,10 @@ def _storage() -> Panel:
                 empty="No vector stores",
             ),
             units.BytesIEC,
-            [Query(f"sum by (project) ({stored} {NAMED})", "{{project}}", "1h")],
+            [
+                Query(by_project(f"{stored} and on (project_id) {most}"), "{{project}}", ONE_HOUR),
+                Query(f"sum({stored} unless on (project_id) {most})", "Other", ONE_HOUR),
+            ],
             filled=40,
             stacked=True,
         ),
