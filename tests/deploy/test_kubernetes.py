@@ -295,6 +295,8 @@ def test_two_organizations_share_neither_key_nor_state_nor_configuration() -> No
         [key] = [mount for mount in mounts(mine).values() if mount["name"] == "key"]
         assert key["secret"]["secretName"] == f"openai-admin-key-{name.rpartition('-')[2]}"
         assert configuration(manifests, mine) != configuration(manifests, theirs)
+        [endpoint] = named(manifests, "ServiceMonitor", name)["spec"]["endpoints"]
+        assert endpoint["relabelings"][1:] == [{"targetLabel": "organization", "replacement": name.rpartition("-")[2]}]
         # A claim is called after its template and the pod.
         assert name != theirs["metadata"]["name"]
     rules = [rule["metadata"]["name"] for rule in of_kind(manifests, "PrometheusRule")]

@@ -173,6 +173,7 @@ def confined(words: Sequence[str]) -> list[str]:
         ctypes.CDLL(confinement.LIBRARY)
     except OSError:
         pytest.skip(f"{confinement.LIBRARY} is not installed")
+    assert (setting("SystemCallErrorNumber"), setting("MemoryDenyWriteExecute")) == ("EPERM", "yes")
     calls = confinement.allowed_calls(program, settings(TEXT)["SystemCallFilter"])
     families = confinement.family_numbers(setting("RestrictAddressFamilies"))
     python = EXPORTER[0]
