@@ -25,13 +25,12 @@ from grafana.authoring.usage.choices import (
     ALL_OUTPUT,
     BY_DAY,
     CACHED_INPUT,
-    EXPORTER_CHOSEN,
     FAMILY_CHOSEN,
     NO_WEEK,
     NOTHING_USED,
     NUMBER,
     chosen,
-    days_chosen,
+    exporter_days,
     requests_of_week,
     tokens_of_week,
     tokens_per_day,
@@ -208,7 +207,7 @@ def _by_operation() -> Panel:
         units.Short,
         [
             Query(
-                f"sum by (operation) ({days_chosen('openai_usage_day_requests', EXPORTER_CHOSEN)})",
+                f"sum by (operation) ({exporter_days('openai_usage_day_requests')})",
                 "{{operation}}",
                 ONE_DAY,
             )
@@ -230,7 +229,7 @@ def _by_modality() -> Panel:
         units.Short,
         [
             Query(
-                f"sum by (modality) ({days_chosen('openai_usage_day_tokens', EXPORTER_CHOSEN)})",
+                f"sum by (modality) ({exporter_days('openai_usage_day_tokens')})",
                 "{{modality}}",
                 ONE_DAY,
             )

@@ -23,8 +23,10 @@ from grafana.authoring.usage.choices import (
     CACHED_INPUT,
     LESS,
     MODEL_CHOSEN,
+    MODELS_CHOSEN,
     NAMED,
     ONE_HOUR,
+    WORKFLOW_CHOSEN,
     by_either_name,
     large,
     tokens_of_week,
@@ -37,7 +39,7 @@ _RATIO = "openai:project_model:rate_limit_used:ratio"
 _LIMITS_SHOWN = 6
 _NEAR = ((None, palette.GOOD), (0.5, palette.WATCH), (0.8, palette.BAD))
 _KEYS_WITHIN = 90 * DAY
-_NO_LIMITS = "No rate limits are read: switch on directory.rate_limits"
+_NO_LIMITS = "Nothing used that has a limit, or none are read: directory.rate_limits"
 _NO_INPUT = "No input in this range"
 
 
@@ -98,14 +100,14 @@ def _share_by_model() -> Panel:
 def _by_workflow() -> Panel:
     labels = "project_id, model, workflow"
     shown = "project, model, workflow"
-    follows = f'workflow=~"$workflow", {MODEL_CHOSEN}'
 
     def named(series: str) -> str:
         return f"sum by ({shown}) (sum by ({labels}) ({series}) {NAMED})"
 
-    hour = f"openai:project_model_workflow:cached_share:ratio1h{{{follows}}}"
-    week = f"openai:project_model_workflow:cached_share:ratio7d{{{follows}}}"
+    hour = f"openai:project_model_workflow:cached_share:ratio1h{{{WORKFLOW_CHOSEN}}} {MODELS_CHOSEN}"
+    week = f"openai:project_model_workflow:cached_share:ratio7d{{{WORKFLOW_CHOSEN}}} {MODELS_CHOSEN}"
     usual = f"(sum by ({labels}) ({week}) > 0)"
+    all_input = by_either_name(tokens_per_hour(ALL_INPUT))
     return rows(
         About(
             503,
@@ -118,7 +120,11 @@ def _by_workflow() -> Panel:
         ),
         {"project": "Project", "workflow": "Workflow", "model": "Model"},
         (
-            Column("Input, last hour", f"{named(tokens_per_hour(ALL_INPUT))} and {named(usual)}", units.Short),
+            Column(
+                "Input, last hour",
+                f"{named(all_input)} and {named(usual)}",
+                units.Short,
+            ),
             Column(
                 "Last hour",
                 f"{named(hour)} and {named(usual)}",

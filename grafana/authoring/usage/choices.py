@@ -8,10 +8,9 @@ from grafana.authoring.panels import Query
 ONE_HOUR: Final = "1h"
 
 FAMILY_CHOSEN: Final = 'workflow=~"$workflow", model_family=~"$model"'
-# The exporter spells models with and without a date; the choice is a family.
+# Limits spell models with and without a date; the choice is a family.
 MODEL_CHOSEN: Final = r'model=~"(?:openai/)?(?:$model)(?:-[0-9]{4}-[0-9]{2}-[0-9]{2}|-[0-9]{4})?(?:-preview)?"'
 WORKFLOW_CHOSEN: Final = 'workflow=~"$workflow"'
-EXPORTER_CHOSEN: Final = f"{WORKFLOW_CHOSEN}, {MODEL_CHOSEN}"
 
 ALL_INPUT: Final = 'token_type=~"input|input_cached|input_cache_write"'
 CACHED_INPUT: Final = 'token_type="input_cached"'
@@ -59,6 +58,25 @@ def chosen_at_end(series: str, matchers: str = "") -> str:
     return f"({series}{{{FAMILY_CHOSEN}{more}}} @ {END} {PROJECT_CHOSEN})"
 
 
+def by_either_name(series: str) -> str:
+    """Add to chosen families the models that the choice names as OpenAI spells them, as an alert's link may."""
+    return f"({series} or {series.replace('model_family=~', 'model=~')})"
+
+
+_ASKED: Final = f'{_REQUESTS}:day{{model_family=~"$model"}}'
+_ASKED_LATE: Final = by_either_name(f"{_ASKED} offset 10m")
+MODELS_CHOSEN: Final = (
+    f"and on (model) (last_over_time({_ASKED_LATE}[$__range:1d] @ {END}) or {by_either_name(f'{_ASKED} @ {END}')})"
+)
+"""Keeps the models, as the exporter spells them, of chosen families: all that were used within the range."""
+
+
+def exporter_days(series: str, matchers: str = "") -> str:
+    """Return the daily values of one of the exporter's own series, which know no families, for all that is chosen."""
+    more = f", {matchers}" if matchers else ""
+    return f"({per_day(series, f'{WORKFLOW_CHOSEN}{more}')} {PROJECT_CHOSEN} {MODELS_CHOSEN} {_IN_RANGE})"
+
+
 def days_chosen(series: str, matchers: str) -> str:
     """Return the daily values of a series with the labels `day` and `project_id`, for the chosen projects."""
     return f"({per_day(series, matchers)} {PROJECT_CHOSEN} {_IN_RANGE})"
@@ -95,11 +113,6 @@ def requests_of_week() -> str:
     return chosen_at_end(f"{_REQUESTS}:sum7d")
 
 
-def by_either_name(series: str) -> str:
-    """Add to chosen families the models that the choice names as OpenAI spells them, as an alert's link may."""
-    return f"({series} or {series.replace('model_family=~', 'model=~')})"
-
-
 def large(of_week: str, label: str) -> str:
     """Return those values of a label that do not have a small share of the seven closed days."""
     return f"(sum by ({label}) ({of_week}) >= {SMALL} * scalar(sum({of_week})))"
@@ -130,11 +143,11 @@ def models_folded(series: str, of_week: str, interval: str, over: str = "") -> l
     ]
 
 
-def hourly(counter: str, by: str, matchers: str, *, over: int = 1) -> Query:
+def hourly(counter: str, by: str, *, over: int = 1) -> Query:
     """Return one of the exporter's counters by hour, over a number; only where no series of it is recorded."""
     legend = f"{{{{{by}}}}}"
-    increase = f"increase({counter}{{{matchers}}}[1h])" + (f" / {over}" if over != 1 else "")
-    return Query(f"sum by ({by}) ({increase} {PROJECT_CHOSEN})", legend, ONE_HOUR)
+    increase = f"increase({counter}{{{WORKFLOW_CHOSEN}}}[1h])" + (f" / {over}" if over != 1 else "")
+    return Query(f"sum by ({by}) ({increase} {PROJECT_CHOSEN} {MODELS_CHOSEN})", legend, ONE_HOUR)
 
 
 def hourly_by_project(counter: str) -> list[Query]:

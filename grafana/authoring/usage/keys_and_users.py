@@ -17,12 +17,12 @@ from grafana.authoring.panels import (
     text_colour_cell,
     yes_or_no_cell,
 )
-from grafana.authoring.usage.choices import BY_DAY, EXPORTER_CHOSEN, MOST, NAMED, days_chosen
+from grafana.authoring.usage.choices import BY_DAY, MODELS_CHOSEN, MOST, NAMED, WORKFLOW_CHOSEN, exporter_days
 
 DAY = 86_400
 _NOTHING = '""'
 _TOKENS = "openai_usage_day_tokens"
-_NO_KEYS_READ = "No API keys are read: switch on directory.api_keys"
+_NO_KEYS_READ = "No keys in this project, or none are read: directory.api_keys"
 
 _KEYS = (
     "topk by (api_key_id) (1, group by (api_key_id, api_key, owner_type, project)"
@@ -40,12 +40,14 @@ def keys_and_users() -> tuple[Panel, ...]:
 
 
 def _daily(matchers: str) -> str:
-    return days_chosen(_TOKENS, f"{matchers}, {EXPORTER_CHOSEN}")
+    return exporter_days(_TOKENS, matchers)
 
 
 def _most(label: str) -> str:
-    of_week = f'{_TOKENS}{{{label}!="", day="yesterday", {EXPORTER_CHOSEN}}} offset 10m'
-    return f"topk({MOST}, sum by ({label}) (sum_over_time(({of_week} {PROJECT_CHOSEN})[7d:1d] @ {END})))"
+    of_week = f'{_TOKENS}{{{label}!="", day="yesterday", {WORKFLOW_CHOSEN}}} offset 10m'
+    return (
+        f"topk({MOST}, sum by ({label}) (sum_over_time(({of_week} {PROJECT_CHOSEN} {MODELS_CHOSEN})[7d:1d] @ {END})))"
+    )
 
 
 def _tokens_by_key() -> Panel:
@@ -59,7 +61,7 @@ def _tokens_by_key() -> Panel:
                     f"{BY_DAY} The {MOST} keys with most tokens in the last week; Other is all the others, (none) "
                     "what was called without a key of a project. Needs the label api_key.",
                     height=10,
-                    empty="Usage has no API keys: switch on labels.api_key",
+                    empty="Nothing used with a key, or usage has none: labels.api_key",
                 ),
                 units.Short,
                 [
@@ -98,7 +100,7 @@ def _tokens_by_user() -> Panel:
                     "key it was; Other is all other members; keys of service accounts belong to nobody and are left "
                     "out. They are not your product's users. Needs the label user.",
                     height=10,
-                    empty="Usage has no users: switch on labels.user",
+                    empty="Nothing used by people, or usage has none: labels.user",
                 ),
                 units.Short,
                 [

@@ -7,7 +7,6 @@ from grafana.authoring.days import END, PROJECT_CHOSEN
 from grafana.authoring.panels import About, Panel, Query, legend_table, line
 from grafana.authoring.usage.choices import (
     BY_HOUR,
-    EXPORTER_CHOSEN,
     MOST,
     ONE_HOUR,
     WORKFLOW_CHOSEN,
@@ -33,7 +32,7 @@ def images_and_audio() -> tuple[Panel, ...]:
                     height=9,
                     empty="No images in this range",
                 ),
-                [hourly(images, "size", EXPORTER_CHOSEN)],
+                [hourly(images, "size")],
             )
         ),
         by_order(
@@ -45,7 +44,7 @@ def images_and_audio() -> tuple[Panel, ...]:
                     height=9,
                     empty="No images in this range",
                 ),
-                [hourly(images, "model", EXPORTER_CHOSEN)],
+                [hourly(images, "model")],
             )
         ),
         by_order(
@@ -57,7 +56,7 @@ def images_and_audio() -> tuple[Panel, ...]:
                     height=9,
                     empty="Nothing turned into speech in this range",
                 ),
-                [hourly("openai_usage_speech_characters_total", "model", EXPORTER_CHOSEN)],
+                [hourly("openai_usage_speech_characters_total", "model")],
             )
         ),
         by_order(
@@ -70,7 +69,7 @@ def images_and_audio() -> tuple[Panel, ...]:
                     height=9,
                     empty="Nothing transcribed in this range",
                 ),
-                [hourly("openai_usage_transcription_seconds_total", "model", EXPORTER_CHOSEN, over=3_600)],
+                [hourly("openai_usage_transcription_seconds_total", "model", over=3_600)],
                 "suffix: h",
             )
         ),
@@ -89,7 +88,7 @@ def searches_sessions_storage() -> tuple[Panel, ...]:
                     height=9,
                     empty="No web searches in this range",
                 ),
-                [hourly("openai_usage_web_search_calls_total", "context_level", EXPORTER_CHOSEN)],
+                [hourly("openai_usage_web_search_calls_total", "context_level")],
             )
         ),
         hours(
