@@ -18,10 +18,22 @@ from grafana.authoring.aitracer.choices import (
 )
 from grafana.authoring.amendments import below_zero
 from grafana.authoring.days import END
-from grafana.authoring.panels import ONE_DAY, About, Column, Panel, Query, bar_list, bars, legend_table, rows
+from grafana.authoring.panels import (
+    ONE_DAY,
+    About,
+    Column,
+    Panel,
+    Query,
+    bar_list,
+    bars,
+    legend_table,
+    rows,
+    series_property,
+)
 
 _TEXT_SIZE: Final = 11
 _REST: Final = {"mode": "fixed", "fixedColor": palette.REST}
+_OTHER: Final = "other traced"
 _SHOWN: Final = 9
 _WHOLE: Final = "The whole bill: does not follow model, project, team or workflow."
 
@@ -87,14 +99,14 @@ def _each_day() -> Panel:
         f'workflow!="unattributed"}} @ {END})'
     )
     rest = 'label_replace(vector(1), "workflow", "unattributed", "", "")'
-    return legend_table(
+    panel = legend_table(
         below_zero(
             bars(
                 About(
                     603,
                     "Traced, and the rest of the bill, per day",
                     f"{EACH_DAY}The {_SHOWN} workflows that were traced most in seven settled days; all other traced "
-                    f"ones are Other; what no trace names is unattributed. {_WHOLE} {NOT_BY_DAYS}",
+                    f"ones are added up; what no trace names is unattributed. {_WHOLE} {NOT_BY_DAYS}",
                     width=24,
                     height=10,
                     empty=NO_TRACES,
@@ -106,9 +118,10 @@ def _each_day() -> Panel:
                         "{{workflow}}",
                         ONE_DAY,
                     ),
-                    Query(f"sum({allocated} unless on (workflow) ({largest} or {rest}))", "Other", ONE_DAY),
+                    Query(f"sum({allocated} unless on (workflow) ({largest} or {rest}))", _OTHER, ONE_DAY),
                 ],
             )
         ),
         "sum",
     )
+    return series_property(panel, _OTHER, {"color": {"mode": "fixed", "fixedColor": "super-light-purple"}})

@@ -21,13 +21,15 @@ from grafana.authoring.amendments import coloured_by_query, in_words
 from grafana.authoring.panels import About, Panel, Query, number, words
 
 _TEXT_SIZE: Final = 20
+_NONE: Final = "nothing yet"
+_NEUTRAL: Final = ((None, "text"),)
 _STATES: Final = {
     0: (
         "No traces: load an adapter from deploy/prometheus/rules/adapters and wait for a whole UTC day",
         palette.WATCH,
     ),
     1: ("Traces come in: compared from their first whole UTC day on", palette.BILLED),
-    2: ("Fallen silent: no traces now, and none count as 0 for three days", palette.WATCH),
+    2: ("Fallen silent: no traces come in, which counts as 0 for three days", palette.WATCH),
     3: ("Traces are compared with the bill", palette.GOOD),
     4: ("Compared; the source has no cost of its own, so billed prices are used", palette.GOOD),
 }
@@ -72,7 +74,8 @@ def _state() -> stat.Panel:
         [
             Query(
                 f"4 * ({compared} and on () {present} and on () aitracer:source:cost_derived{{{SOURCE_CHOSEN}}})"
-                f" or 3 * ({compared} and on () {present}) or 2 * {compared} or {present} or vector(0)"
+                f" or 3 * ({compared} and on () {present}) or 2 * {compared} or {present} or vector(0)",
+                "state",
             )
         ],
     )
@@ -97,6 +100,7 @@ def _days_that_count() -> stat.Panel:
             Query(f"{days} < scalar(openai:threshold:trace_days)", "days"),
             Query(f"{days} unless on () openai:threshold:trace_days", "days"),
         ],
+        steps=_NEUTRAL,
     )
     return coloured_by_query(panel, FINE_OR_NOT)
 
@@ -111,22 +115,24 @@ def _coverage(panel_id: int, title: str, measure: str, meaning: str) -> stat.Pan
             f"{_WHOLE}",
             width=6,
             height=4,
-            empty="No traces",
+            empty=_NONE,
         ),
         SHARE,
         [Query(expression, title) for expression in within(LOW, HIGH, coverage)],
         decimals=1,
+        steps=_NEUTRAL,
     )
     return coloured_by_query(panel, FINE_OR_NOT)
 
 
 def _dollars(panel_id: int, title: str, meaning: str, side: str, colour: str) -> stat.Panel:
-    return number(
-        About(panel_id, title, f"{meaning} Event time. {_WHOLE}", width=6, height=4, empty="No traces"),
+    panel = number(
+        About(panel_id, title, f"{meaning} Event time. {_WHOLE}", width=6, height=4, empty=_NONE),
         USD,
         [Query(f"aitracer:{side}_usd:sum{{{CHOSEN}}}", title)],
-        colour=colour,
+        steps=_NEUTRAL,
     )
+    return coloured_by_query(panel, (colour,))
 
 
 def _drift() -> stat.Panel:
@@ -140,7 +146,7 @@ def _drift() -> stat.Panel:
             f"has none by construction. {_WHOLE}",
             width=6,
             height=4,
-            empty="None",
+            empty="none",
         ),
         SHARE,
         [
@@ -149,6 +155,7 @@ def _drift() -> stat.Panel:
             Query(f"{drift} unless on () {DRIFT}", "drift"),
         ],
         decimals=1,
+        steps=_NEUTRAL,
     )
     return coloured_by_query(panel, FINE_OR_NOT)
 
@@ -163,7 +170,7 @@ def _untraced() -> stat.Panel:
             f"that nobody traces: everything. Event time. {_WHOLE}",
             width=6,
             height=4,
-            empty="No traces",
+            empty=_NONE,
         ),
         USD,
         [
@@ -185,7 +192,7 @@ def _gap() -> stat.Panel:
             f"Event time. {_WHOLE}",
             width=6,
             height=4,
-            empty="No traces",
+            empty=_NONE,
         ),
         USD,
         [Query(f'{gap}, part="volume"}}', "volume"), Query(f'{gap}, part="price"}}', "price")],

@@ -94,7 +94,7 @@ EACH_DAY: Final = (
     "By UTC day of use: the bill as it settled on the day after, the last closed day as known now, from 06:00 UTC on. "
 )
 NOT_BY_DAYS: Final = "Does not follow the choice of days."
-NO_TRACES: Final = "No traces to compare: see Trace source"
+NO_TRACES: Final = "Nothing to compare: see Trace source and Which days"
 NOT_BY_WORKFLOW: Final = "Nothing: no traces, or they name no workflow"
 NOT_BY_PROJECT: Final = "Nothing: no traces, or they name no project"
-NO_DRIFT: Final = "No drift: cost made from billed prices, or no traces"
+NO_DRIFT: Final = "No drift: the source's cost is made from billed prices, or nothing is compared"

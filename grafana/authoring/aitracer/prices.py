@@ -39,7 +39,7 @@ _VERDICTS: Final = {
     -1: ("too low", palette.WATCH),
     0: ("fits", palette.GOOD),
     1: ("too high", palette.WATCH),
-    2: ("too little to tell", palette.REST),
+    2: ("too little", palette.REST),
 }
 
 
@@ -76,10 +76,10 @@ def _table() -> Panel:
         ),
         {"model": "Model"},
         (
-            Column("Traced", traced, USD, 2, {"custom.width": 90}),
-            Column("At billed prices", at_billed_prices, USD, 2, {"custom.width": 120}),
-            Column("Drift", drift, SHARE, 1, {"custom.width": 70}),
-            Column("Traces price", verdict, units.NoUnit, None, {"custom.width": 110, **words_cell(_VERDICTS)}),
+            Column("Traced", traced, USD, 2, {"custom.width": 80}),
+            Column("At billed prices", at_billed_prices, USD, 2, {"custom.width": 115}),
+            Column("Drift", drift, SHARE, 1, {"custom.width": 60}),
+            Column("Traces price", verdict, units.NoUnit, None, {"custom.width": 95, **words_cell(_VERDICTS)}),
         ),
         sort="Traced",
     )

@@ -28,7 +28,9 @@ def reasons() -> tuple[Panel, ...]:
 """,
         ),
         words(
-            About(703, "How the figures are made", "Definitions.", width=8, height=11),
+            About(
+                703, "How the figures are made", "What the names of the figures mean, in formulas.", width=8, height=11
+            ),
             """\
 *B* billed, *C* traced dollars; *U* used, *T* traced tokens; *p = B/U*, *q = C/T* the prices of a token.
 

@@ -23,7 +23,7 @@ from grafana.authoring.aitracer.choices import (
 from grafana.authoring.days import END
 from grafana.authoring.panels import ONE_DAY, About, Column, Panel, Query, bars, rows
 
-_WIDTH: Final = {"custom.width": 80}
+_WIDTH: Final = {"custom.width": 74}
 _SHOWN: Final = 6
 _MEANING: Final = (
     "Billed in the chosen days and not traced. Never: no trace names it. Partly: what its traces leave out, model by "

@@ -13,7 +13,8 @@ from grafana.authoring.panels import About, Panel, Query, number
 
 _TEXT_SIZE: Final = 26
 _WORST: Final = "Of several exporters, the worst."
-_FINE_OR_NOT: Final = (palette.GOOD, palette.WATCH)
+_NEUTRAL: Final = ((None, "text"),)
+_FINE_OR_NOT: Final = (palette.GOOD, palette.WATCH, "text")
 
 
 def answers() -> tuple[Panel, ...]:
@@ -92,7 +93,7 @@ def _in_words(  # noqa: PLR0913, PLR0917 - a row of a table
     panel_id: int, title: str, meaning: str, expression: str, words: Words, empty: str = "unknown"
 ) -> stat.Panel:
     about = _about(panel_id, title, f"{meaning} {_WORST}", empty)
-    return _small(in_words(number(about, units.NoUnit, [Query(expression)]), words))
+    return _small(in_words(number(about, units.NoUnit, [Query(expression)], steps=_NEUTRAL), words))
 
 
 def _oldest_poll() -> stat.Panel:
@@ -107,6 +108,7 @@ def _oldest_poll() -> stat.Panel:
         ),
         units.Seconds,
         [Query(f"{age} unless on () ({late})", "age"), Query(f"{age} and on () ({late})", "age")],
+        steps=_NEUTRAL,
         decimals=0,
     )
     return _small(coloured_by_query(panel, _FINE_OR_NOT))
@@ -121,7 +123,9 @@ def _age(panel_id: int, title: str, meaning: str, api: str, threshold: str) -> s
         [
             Query(f"{age} <= scalar({threshold})", "age"),
             Query(f"{age} > scalar({threshold})", "age"),
+            Query(f"{age} unless on () {threshold}", "age"),
         ],
+        steps=_NEUTRAL,
     )
     return _small(coloured_by_query(panel, _FINE_OR_NOT))
 
@@ -139,6 +143,7 @@ def _state() -> stat.Panel:
         ),
         units.Seconds,
         [Query(f"max({commit}) unless on () ({unsaved})", "age"), Query(f"max({unsaved})", "age")],
+        steps=_NEUTRAL,
         decimals=0,
     )
     return _small(coloured_by_query(panel, _FINE_OR_NOT))
@@ -151,11 +156,17 @@ def _rows_left_out() -> stat.Panel:
             "Rows left out",
             "Rows of OpenAI's answers that could not be read within the newest hour (longer over a long range), "
             "counted at every poll that brings them. What they hold is missing from all figures.",
-            "0",
         ),
         units.Short,
-        [Query(f"sum(increase({chosen('openai_exporter_rows_rejected_total')}[$__rate_interval]))", "rows", HOUR)],
-        steps=((None, palette.GOOD), (1e-9, palette.WATCH)),
+        [
+            Query(
+                f"sum(increase({chosen('openai_exporter_rows_rejected_total')}[$__rate_interval]))"
+                f" or 0 * group({chosen('openai_exporter_build_info')})",
+                "rows",
+                HOUR,
+            )
+        ],
+        steps=((None, "text"), (0, palette.GOOD), (1e-9, palette.WATCH)),
         decimals=0,
     )
     return _small(panel)
@@ -174,7 +185,7 @@ def _fullest() -> stat.Panel:
         ),
         units.PercentUnit,
         [Query(used, "used")],
-        steps=((None, palette.GOOD), (0.8, palette.WATCH), (1.0, palette.BAD)),
+        steps=((None, "text"), (0, palette.GOOD), (0.8, palette.WATCH), (1.0, palette.BAD)),
         decimals=1,
     )
     return _small(panel)

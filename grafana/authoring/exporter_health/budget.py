@@ -5,7 +5,7 @@ from grafana_foundation_sdk.models import units
 from grafana.authoring import palette
 from grafana.authoring.amendments import by_order
 from grafana.authoring.exporter_health.choices import HOUR, NO_EXPORTER, chosen
-from grafana.authoring.panels import About, Column, Panel, Query, bars, line, rows, share_cell
+from grafana.authoring.panels import About, Column, Panel, Query, bars, line, rows, text_colour_cell
 
 
 def budget() -> tuple[Panel, ...]:
@@ -35,8 +35,8 @@ def budget() -> tuple[Panel, ...]:
                     units.PercentUnit,
                     1,
                     {
-                        "custom.width": 90,
-                        **share_cell(((None, palette.GOOD), (0.8, palette.WATCH), (1.0, palette.BAD))),
+                        "custom.width": 70,
+                        **text_colour_cell(((None, palette.GOOD), (0.8, palette.WATCH), (1.0, palette.BAD))),
                     },
                 ),
             ),

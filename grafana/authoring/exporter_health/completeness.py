@@ -112,7 +112,7 @@ def _held_others() -> Panel:
         ),
         {"api": "API", "measure": "Measure"},
         (Column("Held back", f"sum by (api, measure) ({held}) > 0", units.Short),),
-        widths={"api": 150, "measure": 230},
+        widths={"api": 150, "measure": 250},
     )
 
 

@@ -37,7 +37,13 @@ def process() -> tuple[Panel, ...]:
             [Query(chosen("scrape_duration_seconds"), _LEGEND)],
         ),
         line(
-            About(803, "Samples per scrape", "Series on the page.", width=8, empty="No scrapes on record"),
+            About(
+                803,
+                "Samples per scrape",
+                "Series on the exporter's page, its own among them.",
+                width=8,
+                empty="No scrapes on record",
+            ),
             units.Short,
             [Query(chosen("scrape_samples_scraped"), _LEGEND)],
         ),
