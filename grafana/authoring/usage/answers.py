@@ -45,6 +45,7 @@ same to the last token. Seven closed days end with the day before the end of the
 """
 _TODAY = 'day="today"'
 _FOUR_WIDE = 6
+_BETWEEN_LABELS = 50
 _LOW = 4
 
 
@@ -261,7 +262,8 @@ def _input_against_output() -> Panel:
     )
     for name, colour in (("input", palette.INPUT), ("output", palette.OUTPUT)):
         panel = panel.override_by_name(name, [DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})])
-    return panel.legend(
+    # Wide apart enough to be read, also where a quarter is shown.
+    return panel.x_tick_label_spacing(_BETWEEN_LABELS).legend(
         common.VizLegendOptions()
         .show_legend(True)  # noqa: FBT003 - the SDK's own
         .display_mode(LegendDisplayMode.LIST)
