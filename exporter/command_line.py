@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 SIMULATOR_ADDRESS: Final = "127.0.0.1:10186"
 
+_MOST_DAYS: Final = 366
+
 EXIT_FAILED: Final = 1
 EXIT_MISCONFIGURED: Final = 2
 
@@ -130,7 +132,27 @@ def _simulate(options: argparse.Namespace) -> int:
     from exporter.simulator.command import simulate  # noqa: PLC0415
 
     host, port = options.listen_address
-    return simulate(host=host, port=port, seed=options.seed)
+    return simulate(host=host, port=port, seed=options.seed, traces_since=options.traces_since)
+
+
+def _simulate_history(options: argparse.Namespace) -> int:
+    from exporter.simulator.history.command import simulate_history  # noqa: PLC0415 - the same
+    from exporter.simulator.history.programs import ProgramError  # noqa: PLC0415
+
+    try:
+        simulate_history(
+            data=options.prometheus_data,
+            rule_files=options.prometheus_rules,
+            configuration=options.config_file,
+            state=options.storage_path,
+            days=options.days,
+            seed=options.seed,
+            exporter=options.exporter_instance,
+            traces=options.traces_instance,
+        )
+    except ProgramError as error:
+        return _fail(str(error), EXIT_FAILED)
+    return 0
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -171,6 +193,14 @@ def _parser() -> argparse.ArgumentParser:
     simulate = _add_command(commands, "simulate", _simulate, "serve the simulated OpenAI API by itself")
     _add_listen_address(simulate, SIMULATOR_ADDRESS)
     _add_seed(simulate)
+    simulate.add_argument(
+        "--traces.since",
+        dest="traces_since",
+        type=_moment,
+        metavar="WHEN",
+        help="traces are counted from then on: Unix seconds, or now (default: the last midnight, UTC)",
+    )
+    _add_history(commands)
 
     check = _add_command(commands, "check-config", _check_config, "check a configuration and show it with all defaults")
     _add_config_file(check)
@@ -222,6 +252,46 @@ def _add_command(
     return command
 
 
+def _add_history(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    history = _add_command(
+        commands,
+        "simulate-history",
+        _simulate_history,
+        "fill a Prometheus data folder with the simulated organization's last weeks, recording rules included",
+    )
+    history.add_argument(
+        "--prometheus.data",
+        dest="prometheus_data",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="where Prometheus will find it; one that holds blocks already is left as it is",
+    )
+    history.add_argument(
+        "--prometheus.rules",
+        dest="prometheus_rules",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="rule files, with the adapter for traces",
+    )
+    _add_config_file(history)
+    _add_storage_path(history, "where the exporter will go on from")
+    history.add_argument(
+        "--days", type=_days, default=35, help="how many to look back on; a day takes about a second (default: 35)"
+    )
+    for whose, address in (("exporter", DEFAULT_ADDRESS), ("traces", SIMULATOR_ADDRESS)):
+        history.add_argument(
+            f"--{whose}.instance",
+            dest=f"{whose}_instance",
+            default=address,
+            metavar="HOST:PORT",
+            help=f"where Prometheus will scrape the {whose} (default: {address})",
+        )
+    _add_seed(history)
+
+
 def _add_config_file(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config.file",
@@ -262,6 +332,21 @@ def _add_seed(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--seed", default="acme", help="any text; another seed is another organization's life (default: acme)"
     )
+
+
+def _moment(text: str) -> float:
+    if text == "now":
+        return time.time()
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither Unix seconds nor now") from None
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 1 and {_MOST_DAYS} days")
+    return int(text)
 
 
 def _with_default_command(arguments: list[str]) -> list[str]:

@@ -16,9 +16,9 @@ EXAMPLE_CONFIGURATION: Final = Path(__file__).parent / "exporter.yml"
 """A mapping of the simulated organization, with budgets."""
 
 
-def simulate(*, host: str, port: int, seed: str) -> int:
-    """Serve the simulated API until interrupted."""
-    with running_simulator(seed=seed, clock=time.time, host=host, port=port) as running:
+def simulate(*, host: str, port: int, seed: str, traces_since: float | None = None) -> int:
+    """Serve the simulated API, and traces from `traces_since` on (None: from midnight on), until interrupted."""
+    with running_simulator(seed=seed, clock=time.time, host=host, port=port, traces_since=traces_since) as running:
         sys.stdout.write(
             f"The simulated OpenAI API answers at {running.base_url} with the admin key {running.admin_key}\n"
             f"  {BASE_URL_VARIABLE}={running.base_url} {KEY_VARIABLE}={running.admin_key} "

@@ -44,7 +44,7 @@ _FRONT_PAGE: Final = b"""A simulated organization. What is here:
 class Simulator:
     """A whole organization and its API. Equal seeds and equal clocks give equal answers."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name
         self,
         *,
         seed: str = DEFAULT_SEED,
@@ -52,6 +52,7 @@ class Simulator:
         admin_key: str = DEFAULT_ADMIN_KEY,
         renamed_at: int = RENAMED_AT,
         archived_at: int = ARCHIVED_AT,
+        traces_since: float | None = None,
     ) -> None:
         self.organization = build_organization(renamed_at=renamed_at, archived_at=archived_at)
         self._clock = clock
@@ -60,8 +61,9 @@ class Simulator:
         self._dice = FaultDice(seed)
         known = KnownDays(self._traffic, self._billing)
         self._api = Api(self.organization, Pages(self.organization, known), MonthToDate(known), self._dice, admin_key)
-        # Traces begin with the day, so that the first closed day is a whole one.
-        self._traces = TraceCounters(self.organization, self._traffic, day_of(clock()))
+        # Traces begin with the day unless told otherwise, so that the first closed day is a whole one.
+        since = day_of(clock()) if traces_since is None else traces_since
+        self._traces = TraceCounters(self.organization, self._traffic, since)
 
     def set_faults(self, faults: Faults) -> None:
         """Replace what goes wrong."""
@@ -168,11 +170,19 @@ def running_simulator(  # noqa: PLR0913 - all by name; what a simulator takes, a
     admin_key: str = DEFAULT_ADMIN_KEY,
     renamed_at: int = RENAMED_AT,
     archived_at: int = ARCHIVED_AT,
+    traces_since: float | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> Iterator[RunningSimulator]:
     """A simulator in a thread of its own, by default on any free port of this machine alone."""
-    simulator = Simulator(seed=seed, clock=clock, admin_key=admin_key, renamed_at=renamed_at, archived_at=archived_at)
+    simulator = Simulator(
+        seed=seed,
+        clock=clock,
+        admin_key=admin_key,
+        renamed_at=renamed_at,
+        archived_at=archived_at,
+        traces_since=traces_since,
+    )
     with serving_in_thread(simulator.handle, host=host, port=port) as (bound_host, bound_port):
         root = f"http://{bound_host}:{bound_port}"
         yield RunningSimulator(root, f"{root}/v1", admin_key, simulator)

@@ -38,7 +38,9 @@ class TraceCounters(Collector):
     def __init__(self, organization: Organization, traffic: Traffic, since: float) -> None:
         self._traffic = traffic
         self._day = day_of(since)
-        self._position = 0
+        before = (call.at <= since for call in traffic.day(self._day).calls)
+        # A day's calls are in order of time.
+        self._position = sum(before) if since > self._day else 0
         traced = sorted({_labels(stream) for stream in organization.streams if is_traceable(stream)})
         # Every series exists from the start, so that its first increase is seen.
         self._tokens = {(*labels, kind): 0 for labels in traced for kind in ("input", "output", "input_cached")}

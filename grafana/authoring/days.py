@@ -10,6 +10,10 @@ from typing import Final
 END: Final = "${__to:date:seconds}"
 """The end of the shown range, Unix seconds: a range query's own end is cut to whole steps."""
 
+# A bar before the range would be in a legend's total and not in the picture.
+IN_RANGE: Final = "and on () vector(time()) >= ${__from:date:seconds}"
+"""Keeps what stands within the shown range: a range query begins with a whole step, up to a day earlier."""
+
 _TODAY: Final = f"({END} - {END} % 86400)"
 
 PROJECT_CHOSEN: Final = f'and on (project_id) openai:project:info{{project=~"$project"}} @ {END}'

@@ -188,7 +188,7 @@ def test_each_receiver_is_told_in_words_with_links(told: Told) -> None:
     assert alert["annotations"]["description"].startswith(
         "$1600.50 were spent this month, by estimate, of a budget of $1500.00 for workflow=support-bot."
     )
-    assert alert["annotations"]["dashboard_url"].endswith("?var-budget=support+%22bot%22+%26+co")
+    assert alert["annotations"]["dashboard_url"].endswith("?viewPanel=110&var-budget=support+%22bot%22+%26+co")
     chat = to.posted["/owners-chat"][0]["attachments"][0]
     assert chat["title"] == "[FIRING warning] The exporter refused its changed configuration"
     assert "#openaireloadfailed" in chat["text"]

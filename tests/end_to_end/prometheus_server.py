@@ -1,8 +1,6 @@
 """A real Prometheus over samples that carry their own timestamps."""
 
 import re
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +9,9 @@ from pathlib import Path
 
 import httpx
 
+from exporter.simulator.history.programs import running_prometheus
 from tests.prometheus_tools import program
 
-_START_SECONDS = 60
 _RULES_SECONDS = 120
 
 
@@ -68,41 +66,8 @@ class PrometheusServer:
 @contextmanager
 def prometheus(folder: Path, configuration: str = "") -> Iterator[PrometheusServer]:
     """Run Prometheus over `folder`/data until the block ends."""
-    file = folder / "prometheus.yml"
-    file.write_text(configuration, encoding="utf-8")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    log = folder / "prometheus.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                program("prometheus"),
-                f"--config.file={file}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                "--storage.tsdb.retention.time=20y",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(url, process, log)
-        with httpx.Client(timeout=60) as client:
-            yield PrometheusServer(url, client)
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/-/ready", timeout=5).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        # A foreign process: there is no clock of ours that could say when it is up.
-        time.sleep(0.1)
-    raise AssertionError(f"Prometheus did not start:\n{log.read_text()[-2000:]}")
+    with (
+        running_prometheus(folder, configuration, find=program) as url,
+        httpx.Client(timeout=60) as client,
+    ):
+        yield PrometheusServer(url, client)

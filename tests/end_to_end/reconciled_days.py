@@ -15,9 +15,11 @@ from pathlib import Path
 from exporter.openai_api.endpoints import ENDPOINTS
 from exporter.simulator.clock import SettableClock
 from exporter.simulator.command import EXAMPLE_CONFIGURATION
+from exporter.simulator.history.blocks import Scrape
+from exporter.simulator.history.recording import needed_for, recording_rules
 from exporter.simulator.server import Simulator, running_simulator
-from tests.deploy.rule_files import PROMETHEUS, rules
-from tests.end_to_end.prometheus_history import Scrape, load, needed_for, record
+from tests.deploy.rule_files import PROMETHEUS
+from tests.end_to_end.prometheus_history import load, record
 from tests.end_to_end.prometheus_server import prometheus
 from tests.polling.living import Living, Organization
 
@@ -94,7 +96,7 @@ def evaluate(folder: Path, bill: list[Scrape], traces: list[Scrape]) -> Recorded
     """Give the scrapes to a Prometheus of today, and return what the shipped rules record."""
     later = _last_midnight() - (CLOSED_DAYS[-1] + 2 * DAY)
     load(folder, [*bill, *traces], later=later)
-    past = needed_for(_LOOKED_BACK_AT, list(rules(*(PROMETHEUS / "rules" / name for name in _PAST_RULES))))
+    past = needed_for(_LOOKED_BACK_AT, recording_rules(*(PROMETHEUS / "rules" / name for name in _PAST_RULES)))
     record(
         folder,
         [rule for rule in past if rule.labels.get("window", "closed_day") == "closed_day"],

@@ -69,6 +69,8 @@ class Living:
         self.organization = organization
         self.clock = organization.clock
         self.key_file = folder / "key"
+        # Others may not read it, or the log would say so.
+        self.key_file.touch(mode=0o600)
         self.key_file.write_text(organization.simulator.admin_key, encoding="utf-8")
         self._state = folder / "state"
         self._began = int(self.clock())

@@ -1,4 +1,4 @@
-"""The command `simulate-history`: fills a Prometheus data folder with a past of the simulated organization."""
+"""Fills a Prometheus data folder with a past of the simulated organization."""
 
 import shutil
 import tempfile
@@ -9,12 +9,16 @@ from typing import Final
 from exporter.simulator.history.blocks import Scrape, load
 from exporter.simulator.history.life import Life, Scraped, scrapes
 from exporter.simulator.history.moments import Watch
+from exporter.simulator.history.programs import program
 from exporter.simulator.history.recording import record, recording_rules
 
-DEFAULT_WATCH: Final = Watch(days=35, hourly_days=2, minutes=60)
-DEFAULT_SCRAPED: Final = Scraped(
-    exporter='job="openai",instance="127.0.0.1:10185"', traces='job="aitracer",instance="127.0.0.1:10186"'
-)
+# What an adapter makes of the traces' page is there whenever that page is.
+_ADAPTED: Final = frozenset({"aitracer:tokens:total", "aitracer:cost_usd:total", "aitracer:requests:total"})
+
+
+def scraped(exporter: str, traces: str) -> Scraped:
+    """Return the targets' labels from the two addresses, `HOST:PORT`, that Prometheus will scrape."""
+    return Scraped(f'job="openai",instance="{exporter}"', f'job="aitracer",instance="{traces}"')
 
 
 def make_history(  # noqa: PLR0913 - all by name
@@ -37,15 +41,22 @@ def make_history(  # noqa: PLR0913 - all by name
         ConfigurationError: its configuration cannot.
     """
     rules = recording_rules(*rule_files)
+    for name in ("prometheus", "promtool"):
+        program(name)
     data.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="simulated-history-") as scratch:
         folder = Path(scratch)
         load(_samples(scrapes(life, watch, end, scraped, tell=tell), tell), folder / "data")
-        record(folder, rules, watch.runs(end), tell=tell)
-        for block in (folder / "data").iterdir():
-            if (block / "meta.json").exists():
-                shutil.move(block, data / block.name)
+        often = [*watch.runs(end), *watch.trace_runs(end)]
+        record(folder, rules, lambda rule: often if rule.name in _ADAPTED else watch.runs(end), tell=tell)
+        for meta in (folder / "data").glob("*/meta.json"):
+            shutil.move(meta.parent, data / meta.parent.name)
     tell("history: there")
+
+
+def holds_blocks(data: Path) -> bool:
+    """Tell whether a Prometheus data folder has a past already."""
+    return any(data.glob("*/meta.json"))
 
 
 def _samples(of_scrapes: Iterable[Scrape], tell: Callable[[str], None]) -> Iterable[str]:

@@ -4,7 +4,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,33 @@ def program(name: str) -> str:
 
 
 @contextmanager
+def running(
+    command: Sequence[str], log: Path, ready_url: str, *, environment: Mapping[str, str] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a server until the block ends; it is left when `ready_url` has answered well once.
+
+    Args:
+        command: the program and its arguments.
+        log: a file that its output is appended to.
+        ready_url: answers with a success once the server can be used.
+        environment: all of the variables that it sees; by default those of this process.
+
+    Raises:
+        ProgramError: it does not come up; with the end of its log.
+    """
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - what is started is decided by the caller, never by input
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
+        )
+    try:
+        _wait_until_ready(Path(command[0]).name, ready_url, process, log)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=_STOP_SECONDS)
+
+
+@contextmanager
 def running_prometheus(folder: Path, configuration: str = "", *, find: Callable[[str], str] = program) -> Iterator[str]:
     """Run Prometheus over `folder`/data until the block ends; yield its URL on loopback.
 
@@ -44,36 +71,27 @@ def running_prometheus(folder: Path, configuration: str = "", *, find: Callable[
     file.write_text(configuration, encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    log = folder / "prometheus.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - Prometheus, on files of our own
-            [
-                find("prometheus"),
-                f"--config.file={file}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                "--storage.tsdb.retention.time=20y",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(url, process, log)
+    url = f"http://127.0.0.1:{port}"
+    command = [
+        find("prometheus"),
+        f"--config.file={file}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        "--storage.tsdb.retention.time=20y",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with running(command, folder / "prometheus.log", f"{url}/-/ready"):
         yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=_STOP_SECONDS)
 
 
-def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait_until_ready(name: str, ready_url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(f"{url}/-/ready", timeout=5).is_success:
+            if httpx.get(ready_url, timeout=5).is_success:
                 return
         except httpx.TransportError:
             pass
         # A foreign process: there is no clock of ours that could say when it is up.
         time.sleep(0.1)
-    raise ProgramError(f"Prometheus did not start:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
+    end = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+    raise ProgramError(f"{name} did not start:\n{end}")

@@ -1,7 +1,8 @@
 """What recording rules would have recorded over the past.
 
 Prometheus records at the present alone. So it is asked for each rule's expression at each moment of the past, and the
-answers become samples named and labelled as its rules would. What builds on them is asked of a Prometheus that has them.
+answers become samples named and labelled as its rules would. What builds on them is asked of a Prometheus that has
+them.
 """
 
 import re
@@ -88,12 +89,12 @@ def in_layers(rules: Iterable[RecordingRule]) -> list[list[RecordingRule]]:
 def record(
     folder: Path,
     rules: Iterable[RecordingRule],
-    runs: Sequence[Run],
+    runs_of: Callable[[RecordingRule], Sequence[Run]],
     *,
     find: Callable[[str], str] = program,
     tell: Callable[[str], None] = lambda _progress: None,
 ) -> None:
-    """Evaluate rules at these moments of the past over `folder`/data, and load there what comes out.
+    """Evaluate rules over `folder`/data, each at its moments of the past, and load there what comes out.
 
     Raises:
         ProgramError: Prometheus or promtool is missing or failed.
@@ -103,7 +104,7 @@ def record(
         with running_prometheus(folder, find=find) as url, httpx.Client(timeout=_QUERY_SECONDS) as client:
             tell(f"rules: layer {number} of {len(layers)}, {len(layer)} rules")
             load(
-                (sample for rule in layer for sample in _recorded(client, url, rule, runs)),
+                (sample for rule in layer for sample in _recorded(client, url, rule, runs_of(rule))),
                 folder / "data",
             )
 

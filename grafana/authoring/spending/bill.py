@@ -1,7 +1,7 @@
 """The bill's lines, and what no workflow takes."""
 
 from grafana.authoring import palette
-from grafana.authoring.days import PROJECT_CHOSEN, per_day
+from grafana.authoring.days import IN_RANGE, PROJECT_CHOSEN, per_day
 from grafana.authoring.panels import ONE_DAY, About, Column, Panel, Query, bars, legend_table, rows, share_cell
 from grafana.authoring.spending.choices import (
     LINES_CHOSEN,
@@ -68,7 +68,7 @@ def unmapped() -> tuple[Panel, ...]:
                 USD_AXIS,
                 [
                     Query(
-                        f"sum by (project) (sum by (project_id) ({days} {PROJECT_CHOSEN}) {WITH_NAME})",
+                        f"sum by (project) (sum by (project_id) ({days} {PROJECT_CHOSEN} {IN_RANGE}) {WITH_NAME})",
                         "{{project}}",
                         ONE_DAY,
                     )

@@ -19,7 +19,7 @@ def spend() -> dashboard.Dashboard:
         uid="openai-spend",
         description="What OpenAI bills, whose it is, and whether the month will hold. UTC; the bill is hours late.",
         variables=(PROJECT, MODEL, TEAM, WORKFLOW, BUDGET),
-        time_from="now-30d",
+        time_from="now-30d/d",
         sections=(
             Section(100, "Will the month hold?", month()),
             Section(200, "Is today like other days?", today()),

@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models import units
 
 from grafana.authoring import palette
 from grafana.authoring.boards import Variable
-from grafana.authoring.days import END, PROJECT_CHOSEN, per_day
+from grafana.authoring.days import END, IN_RANGE, PROJECT_CHOSEN, per_day
 
 USD: Final = "currency:financial:$"
 """Dollars in full, for numbers and tables: $12,345.67."""
@@ -29,6 +29,7 @@ PROJECT_CHOSEN_NOW: Final = 'and on (project_id) openai:project:info{project=~"$
 """Keeps what belongs to the chosen projects, for instant queries."""
 
 COST_PER_DAY: Final = f"({per_day('openai:project_model_workflow:cost_usd:day', FAMILY_CHOSEN)} {PROJECT_CHOSEN})"
+SHOWN_PER_DAY: Final = f"({COST_PER_DAY} {IN_RANGE})"
 SEVEN_DAYS: Final = f'openai:project_model_workflow:cost_usd:sum7d{{{OWNER_CHOSEN}, model_family=~"$model"}}'
 
 WITH_OWNER: Final = f"* on (workflow) group_left (team, business_unit) openai:workflow:info @ {END}"

@@ -14,12 +14,12 @@ from grafana.authoring.panels import (
     rows,
 )
 from grafana.authoring.spending.choices import (
-    COST_PER_DAY,
     LINES_CHOSEN,
     NOTHING_BILLED,
     OWNER_CHOSEN,
     SEVEN_DAYS,
     SHARE,
+    SHOWN_PER_DAY,
     USD,
     USD_AXIS,
     WITH_NAME,
@@ -91,7 +91,7 @@ def _teams() -> Panel:
 
 def _most(panel_id: int, title: str, key: str, shown: str, named: str = "") -> Panel:
     """Show those that were billed most in seven closed days, and the rest as one."""
-    by_key = f"sum by ({key}) ({COST_PER_DAY})"
+    by_key = f"sum by ({key}) ({SHOWN_PER_DAY})"
     largest = f"topk({_SHOWN}, sum by ({key}) ({SEVEN_DAYS} @ {END}))"
     kept = f"{by_key} and on ({key}) {largest}"
     if key == "model_family":
@@ -132,7 +132,7 @@ def _all(panel_id: int, title: str, label: str) -> Panel:
             USD_AXIS,
             [
                 Query(
-                    f"sum by ({label}) (sum by (workflow) ({COST_PER_DAY}) {WITH_OWNER})", "{{" + label + "}}", ONE_DAY
+                    f"sum by ({label}) (sum by (workflow) ({SHOWN_PER_DAY}) {WITH_OWNER})", "{{" + label + "}}", ONE_DAY
                 )
             ],
         ),

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from grafana.authoring.days import END, PROJECT_CHOSEN, per_day
+from grafana.authoring.days import END, IN_RANGE, PROJECT_CHOSEN, per_day
 from grafana.authoring.panels import Query
 
 ONE_HOUR: Final = "1h"
@@ -33,9 +33,6 @@ MOST: Final = 10
 
 NUMBER: Final = "locale"
 """Numbers in full, 1,234, where each counts."""
-
-# A bar before the range would be in a legend's total and not in the picture.
-_IN_RANGE: Final = "and on () vector(time()) >= ${__from:date:seconds}"
 
 NOTHING_USED: Final = "Nothing used by this choice"
 NO_WEEK: Final = "Nothing used in seven closed days, or the recording rules are not loaded"
@@ -74,12 +71,12 @@ MODELS_CHOSEN: Final = (
 def exporter_days(series: str, matchers: str = "") -> str:
     """Return the daily values of one of the exporter's own series, which know no families, for all that is chosen."""
     more = f", {matchers}" if matchers else ""
-    return f"({per_day(series, f'{WORKFLOW_CHOSEN}{more}')} {PROJECT_CHOSEN} {MODELS_CHOSEN} {_IN_RANGE})"
+    return f"({per_day(series, f'{WORKFLOW_CHOSEN}{more}')} {PROJECT_CHOSEN} {MODELS_CHOSEN} {IN_RANGE})"
 
 
 def days_chosen(series: str, matchers: str) -> str:
     """Return the daily values of a series with the labels `day` and `project_id`, for the chosen projects."""
-    return f"({per_day(series, matchers)} {PROJECT_CHOSEN} {_IN_RANGE})"
+    return f"({per_day(series, matchers)} {PROJECT_CHOSEN} {IN_RANGE})"
 
 
 def tokens_per_day(matchers: str = "") -> str:
