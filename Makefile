@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 
-.PHONY: help demo test check lint types format golden lock audit clean
+.PHONY: help demo stack test check lint types format golden lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -24,6 +24,9 @@ $(DEVELOPMENT): $(RUNTIME)
 
 demo: $(RUNTIME) ## serve a simulated organization on http://127.0.0.1:10185
 	@$(BIN)/openai-usage-exporter demo
+
+stack: $(RUNTIME) ## the demo with a history, Prometheus, its rules and Alertmanager; both must be installed
+	@$(BIN)/python -m deploy.local.stack
 
 # A file's tests stay together: many share one simulated life.
 test: $(DEVELOPMENT) ## run all the tests

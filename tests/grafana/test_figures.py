@@ -1,7 +1,7 @@
 """Against a real Prometheus that watched the simulated organization: every query answers, and figures are the truth."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import pytest
 from exporter.simulator.clock import SettableClock
 from exporter.simulator.server import Simulator
 from tests.end_to_end.prometheus_server import PrometheusServer
+from tests.end_to_end.reconciled_truth import TOKEN_APIS, Figure, comparison, what_happened
 from tests.grafana.dashboard_files import DASHBOARDS, PanelQuery, queries, read
 from tests.grafana.simulated_past import DAY, END, LAST_LOOK, READ_OFF, TODAY, Reader, Series, simulated_past
 
@@ -21,7 +22,14 @@ FIRST_DAY: Final = MONTH_BEGAN - DAY
 """On the first day of the record its yesterday is seen too."""
 DAYS: Final = range(FIRST_DAY, TODAY + DAY, DAY)
 
-MAY_BE_EMPTY: Final[dict[tuple[str, int], str]] = {}
+MAY_BE_EMPTY: Final[dict[tuple[str, int], str]] = {
+    ("openai-exporter", 404): "nothing was sent again",
+    ("openai-exporter", 501): "no row was rejected",
+    ("openai-exporter", 603): "no family is full",
+    ("openai-exporter", 802): "Prometheus' own series about a scrape are not part of the made past",
+    ("openai-exporter", 803): "the same",
+    ("openai-usage", 604): "every model has a price",
+}
 """Panels that the simulated organization gives nothing to show, and why."""
 
 
@@ -57,6 +65,17 @@ def test_whole_weeks_and_months_are_added_up(readers: dict[str, Reader], billed:
     for panel in (602, 603):
         days = values(one(ask(readers, "openai-spend", panel)))
         assert sum(days.values()) == pytest.approx(float(sum(map(billed, DAYS))))
+
+
+@pytest.fixture(scope="module")
+def book(simulator: Simulator) -> Callable[[Iterable[int]], dict[Figure, Decimal]]:
+    """The true comparison of bill and traces over days, each as it was known when it was read off."""
+
+    def compared(days: Iterable[int]) -> dict[Figure, Decimal]:
+        happened = what_happened(simulator, days, told_by=lambda day: min(day + READ_OFF, LAST_LOOK))
+        return comparison(happened, lambda _owner: "")
+
+    return compared
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +156,62 @@ def test_a_projects_bars_are_its_own_bill(
             true[names.get(row["project_id"], "(none)")] += row["amount"]
         for project, days in shown.items():
             assert days.get(day, 0.0) == pytest.approx(float(true[project])), (project, day)
+
+
+@pytest.mark.parametrize(
+    ("panel", "place", "fields"),
+    [
+        (202, 0, ("input_tokens",)),
+        (202, 1, ("output_tokens",)),
+        (201, 0, ("input_tokens", "output_tokens")),
+    ],
+)
+def test_tokens_per_day_are_what_usage_says_and_types_add_up_to_all_of_them(
+    panel: int, place: int, fields: tuple[str, ...], readers: dict[str, Reader], simulator: Simulator
+) -> None:
+    stacked: dict[int, float] = defaultdict(float)
+    for series in ask(readers, "openai-usage", panel, place).values():
+        for day, value in series.items():
+            stacked[day] += value
+    assert sorted(stacked) == list(range(TODAY - 6 * DAY, TODAY + DAY, DAY))
+    for day, value in stacked.items():
+        as_of = min(day + READ_OFF, LAST_LOOK)
+        rows = simulator.truth(day, day + DAY, as_of=as_of, apis=sorted(TOKEN_APIS)).values()
+        assert value == sum(row.get(field, 0) for of_api in rows for row in of_api for field in fields), day
+
+
+def test_types_of_tokens_do_not_overlap(readers: dict[str, Reader], simulator: Simulator) -> None:
+    day = TODAY - 2 * DAY
+    shown = {kind: days[day] for kind, days in by_label(ask(readers, "openai-usage", 201), "token_type").items()}
+    rows = simulator.truth(day, day + DAY, as_of=day + READ_OFF, apis=sorted(TOKEN_APIS)).values()
+    cached = sum(row.get("input_cached_tokens", 0) for of_api in rows for row in of_api)
+    assert shown["input_cached"] == cached > 0
+    assert set(shown) >= {"input", "input_cached", "output"}
+
+
+def test_bill_and_traces_are_compared_by_day(
+    readers: dict[str, Reader], book: Callable[[Iterable[int]], dict[Figure, Decimal]]
+) -> None:
+    for place, name in ((0, "billed_usd:sum"), (1, "traced_usd:sum")):
+        days = one(ask(readers, "openai-aitracer", 201, place))
+        # Traces are first seen after the midnight with which the record begins: its first day is not whole.
+        assert sorted(days) == list(range(MONTH_BEGAN + DAY, TODAY, DAY))
+        for day, value in days.items():
+            assert value == pytest.approx(float(book([day])[Figure(name, "", "")]), rel=0.01), (name, day)
+
+
+def test_coverage_and_the_gap_are_those_of_seven_settled_days(
+    readers: dict[str, Reader], book: Callable[[Iterable[int]], dict[Figure, Decimal]]
+) -> None:
+    true = book(range(TODAY - 8 * DAY, TODAY - DAY, DAY))
+    for panel, measure in ((103, "usd"), (104, "tokens"), (105, "requests")):
+        (shown,) = (
+            found
+            for place in range(3)
+            for series in ask(readers, "openai-aitracer", panel, place).values()
+            for found in series.values()
+        )
+        assert shown == pytest.approx(float(true[Figure("coverage:ratio", "", measure)]), rel=0.01), measure
 
 
 def test_what_a_budget_has_spent_is_at_least_its_bill(readers: dict[str, Reader], simulator: Simulator) -> None:

@@ -48,7 +48,13 @@ def running(
     """
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - what is started is decided by the caller, never by input
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            # A Ctrl-C in the terminal is for whoever started it: what others still need is stopped last.
+            start_new_session=True,
         )
     try:
         _wait_until_ready(Path(command[0]).name, ready_url, process, log)

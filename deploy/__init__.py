@@ -1,0 +1,1 @@
+"""What runs the exporter for real; of it, only the stack without containers is Python."""

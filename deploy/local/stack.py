@@ -1,0 +1,214 @@
+"""The whole stack on this machine, without containers: `make stack`.
+
+A simulated organization, its exporter, Prometheus with all rules, and Alertmanager, with weeks of history at once.
+Everything listens on loopback and lives in a temporary folder, which goes when it ends.
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import yaml
+
+from exporter.credentials import BASE_URL_VARIABLE, KEY_VARIABLE
+from exporter.simulator.history.command import HOURLY_DAYS, MINUTES
+from exporter.simulator.history.life import Life
+from exporter.simulator.history.making import make_history, scraped
+from exporter.simulator.history.moments import Watch
+from exporter.simulator.history.programs import ProgramError, program, running
+from exporter.simulator.server import DEFAULT_ADMIN_KEY, DEFAULT_SEED
+
+DEPLOY: Final = Path(__file__).resolve().parents[1]
+RULES: Final = DEPLOY / "prometheus" / "rules"
+CONFIGURATIONS: Final = DEPLOY / "compose"
+
+# A death is noticed this soon, in seconds.
+_LOOK_EVERY: Final = 0.5
+_LAST_LINES: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where everything listens, as HOST:PORT, in the order of the containers' names."""
+
+    exporter: str
+    simulator: str
+    prometheus: str
+    alertmanager: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the stack until SIGINT or SIGTERM; return the exit status: 0 stopped as asked, 1 something failed."""
+    options = _parser().parse_args(arguments)
+    addresses = Addresses(options.exporter, options.simulator, options.prometheus, options.alertmanager)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    try:
+        with stack(addresses, days=options.days, seed=options.seed, tell=_tell) as dead:
+            _tell(_invitation(addresses))
+            while not (names := dead()):
+                time.sleep(_LOOK_EVERY)
+        _tell(f"stack: {', '.join(names)} ended by itself")
+    except KeyboardInterrupt:
+        _tell("stack: stopped, nothing is left")
+        return 0
+    except ProgramError as error:
+        sys.stderr.write(f"stack: {error}\n")
+    return 1
+
+
+@contextmanager
+def stack(
+    addresses: Addresses, *, days: int, seed: str, tell: Callable[[str], None]
+) -> Iterator[Callable[[], list[str]]]:
+    """Run everything until the block ends; yield what names those that have ended by themselves.
+
+    Raises:
+        ProgramError: a program is missing, or does not come up.
+    """
+    programs = {name: program(_NAMES.get(name, name)) for name in ("prometheus", "promtool", "alertmanager")}
+    with tempfile.TemporaryDirectory(prefix="openai-usage-exporter-stack-") as name, ExitStack() as servers:
+        folder = Path(name)
+        rule_files = [*sorted(RULES.glob("*.yml")), RULES / "adapters" / "aitracer.yml"]
+        configuration = CONFIGURATIONS / "simulated" / "exporter" / "exporter.yml"
+        end = int(time.time())
+        make_history(
+            folder / "data",
+            life=Life(seed, configuration, folder / "state", port=_port(addresses.simulator)),
+            watch=Watch(days, min(days, HOURLY_DAYS), MINUTES),
+            end=end,
+            scraped=scraped(addresses.exporter, addresses.simulator),
+            rule_files=rule_files,
+            tell=tell,
+        )
+        prometheus_file = folder / "prometheus.yml"
+        prometheus_file.write_text(_prometheus_configuration(addresses, rule_files), encoding="utf-8")
+        ours = [sys.executable, "-m", "exporter"]
+        commands = {
+            "simulator": (
+                [
+                    *ours,
+                    "simulate",
+                    f"--web.listen-address={addresses.simulator}",
+                    f"--traces.since={end}",
+                    f"--seed={seed}",
+                ],
+                f"http://{addresses.simulator}/",
+            ),
+            "exporter": (
+                [
+                    *ours,
+                    f"--config.file={configuration}",
+                    f"--storage.path={folder / 'state'}",
+                    f"--web.listen-address={addresses.exporter}",
+                ],
+                f"http://{addresses.exporter}/-/ready",
+            ),
+            "alertmanager": (
+                [
+                    programs["alertmanager"],
+                    f"--config.file={CONFIGURATIONS / 'alertmanager' / 'alertmanager.yml'}",
+                    f"--storage.path={folder / 'alertmanager'}",
+                    f"--web.listen-address={addresses.alertmanager}",
+                    "--cluster.listen-address=",
+                ],
+                f"http://{addresses.alertmanager}/-/ready",
+            ),
+            "prometheus": (
+                [
+                    programs["prometheus"],
+                    f"--config.file={prometheus_file}",
+                    f"--storage.tsdb.path={folder / 'data'}",
+                    "--storage.tsdb.retention.time=400d",
+                    f"--web.listen-address={addresses.prometheus}",
+                ],
+                f"http://{addresses.prometheus}/-/ready",
+            ),
+        }
+        environment = {
+            KEY_VARIABLE: DEFAULT_ADMIN_KEY,
+            BASE_URL_VARIABLE: f"http://{addresses.simulator}/v1",
+        }
+        processes = {}
+        for server, (command, ready_url) in commands.items():
+            tell(f"stack: starting {server}")
+            log = folder / f"{server}.log"
+            processes[server] = servers.enter_context(running(command, log, ready_url, environment=environment))
+
+        def dead() -> list[str]:
+            ended = [server for server, process in processes.items() if process.poll() is not None]
+            for server in ended:
+                log = (folder / f"{server}.log").read_text(encoding="utf-8", errors="replace")
+                tell("\n".join(log.splitlines()[-_LAST_LINES:]))
+            return ended
+
+        yield dead
+
+
+# Debian calls it otherwise.
+_NAMES: Final = {"alertmanager": "prometheus-alertmanager"}
+
+
+def _prometheus_configuration(addresses: Addresses, rule_files: Sequence[Path]) -> str:
+    """Return the containers' configuration with the addresses and rule files of this machine."""
+    file = CONFIGURATIONS / "simulated" / "prometheus" / "prometheus.yml"
+    text = file.read_text(encoding="utf-8")
+    for container, address in (
+        ("exporter:10185", addresses.exporter),
+        ("simulator:10186", addresses.simulator),
+        ("alertmanager:9093", addresses.alertmanager),
+    ):
+        text = text.replace(f'"{container}"', f'"{address}"')
+    configuration = yaml.safe_load(text)
+    configuration["rule_files"] = [str(file) for file in rule_files]
+    return yaml.safe_dump(configuration)
+
+
+def _invitation(addresses: Addresses) -> str:
+    return f"""stack: up
+  Prometheus    http://{addresses.prometheus}/graph
+  Alertmanager  http://{addresses.alertmanager}/
+  exporter      http://{addresses.exporter}/
+  simulator     http://{addresses.simulator}/
+Grafana is not part of it: import grafana/dashboards/*.json into yours, with this Prometheus as the data source.
+Ctrl-C ends it and leaves nothing behind."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="make stack", description="The simulated organization with exporter, Prometheus and Alertmanager."
+    )
+    parser.add_argument("--days", type=int, default=35, help="of history; a day takes about a second (default: 35)")
+    parser.add_argument("--seed", default=DEFAULT_SEED, help=f"another one is another life (default: {DEFAULT_SEED})")
+    for name, port in (("exporter", 10185), ("simulator", 10186), ("prometheus", 9090), ("alertmanager", 9093)):
+        address = f"127.0.0.1:{port}"
+        parser.add_argument(f"--{name}", default=address, metavar="HOST:PORT", help=f"default: {address}")
+    return parser
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    # Ending takes a while: it is asked for once.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _tell(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
