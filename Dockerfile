@@ -3,6 +3,8 @@
 # The tag names the patch level, and may still be built anew with newer system packages. To pin every byte, look its
 # digest up with `docker buildx imagetools inspect` and give it: --build-arg BASE=python:3.13.16-slim-trixie@sha256:…
 ARG BASE=python:3.13.16-slim-trixie
+# For the stage simulated-history alone.
+ARG PROMETHEUS=prom/prometheus:v3.13.4
 
 FROM ${BASE} AS build
 # pip keeps no cache and takes nothing but wheels: there is no compiler here.
@@ -37,7 +39,7 @@ COPY deploy/container/exporter.yml ./
 RUN install --directory --mode=0700 /state \
  && install -D --mode=0644 --target-directory=/configuration exporter.yml
 
-FROM ${BASE}
+FROM ${BASE} AS exporter
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG SOURCE=""
@@ -70,3 +72,14 @@ ENTRYPOINT ["openai-usage-exporter"]
 CMD ["--config.file=/etc/openai-usage-exporter/exporter.yml", \
      "--storage.path=/var/lib/openai-usage-exporter", \
      "--web.listen-address=:10185"]
+
+# With Prometheus' programs, for deploy/compose/compose.simulated.yaml: it fills a volume with a past. Whoever builds
+# without --target does not get it, and BuildKit does not even build it.
+FROM ${PROMETHEUS} AS prometheus
+
+FROM exporter AS simulated-history
+COPY --from=prometheus /bin/prometheus /bin/promtool /usr/local/bin/
+COPY --from=build --chown=65532:65532 /state /prometheus
+
+# What a build without --target makes.
+FROM exporter

@@ -53,6 +53,17 @@ def parse_dockerfile(text: str) -> Dockerfile:
     return Dockerfile(arguments, stages)
 
 
+def stages_of(dockerfile: Dockerfile, target: str = "") -> list[Stage]:
+    """Return what a build of a stage, by default the last, is made from: in order, itself last, as BuildKit sees it."""
+    named = {stage.name: stage for stage in dockerfile.stages}
+    wanted = named[target] if target else dockerfile.stages[-1]
+    sources = [wanted.base, *(each.flags["from"] for each in wanted.instructions if "from" in each.flags)]
+    found: list[Stage] = []
+    for name in sources:
+        found += [stage for stage in stages_of(dockerfile, name) if stage not in found] if name in named else []
+    return [*found, wanted]
+
+
 def assignments(text: str, known: Mapping[str, str]) -> dict[str, str]:
     """Read `NAME=value` pairs, each of which knows the names given."""
     pairs = (word.partition("=") for word in shlex.split(text))

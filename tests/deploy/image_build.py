@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.deploy.dockerfile import Dockerfile, Instruction, Stage, assignments
+from tests.deploy.dockerfile import Dockerfile, Instruction, Stage, assignments, stages_of
 from tests.deploy.image_root import Mount, empty_root, image_environment, run_in_root
 
 # Only root may give files away.
@@ -49,14 +49,19 @@ class Builder:
     mounts: Sequence[Mount]
 
     def build(self, dockerfile: Dockerfile) -> Image:
+        """Build the last stage, and before it those that it is made from."""
         stages: dict[str, Image] = {}
         image = None
-        for number, stage in enumerate(dockerfile.stages):
+        for number, stage in enumerate(stages_of(dockerfile)):
             image = stages[stage.name] = self._stage(stage, self.folder / f"stage-{number}", stages)
         assert image is not None
         return image
 
     def _stage(self, stage: Stage, root: Path, stages: Mapping[str, Image]) -> Image:
+        if stage.base in stages:
+            # Another name for that stage; none of the production image's adds to another one.
+            assert not stage.instructions
+            return stages[stage.base]
         image = Image(empty_root(root))
         arguments: dict[str, str] = {}
         for instruction in stage.instructions:

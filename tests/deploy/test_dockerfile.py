@@ -12,13 +12,13 @@ from packaging.specifiers import SpecifierSet
 from exporter.command_line import main
 from exporter.listen_address import DEFAULT_ADDRESS, listen_address
 from exporter.metrics.self_metrics import REVISION_VARIABLE
-from tests.deploy.dockerfile import Instruction, Stage, parse_dockerfile
+from tests.deploy.dockerfile import Instruction, Stage, parse_dockerfile, stages_of
 from tests.deploy.dockerignore import Ignored
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 DOCKERFILE = parse_dockerfile(TEXT)
-BUILD, FINAL = DOCKERFILE.stages
+BUILD, FINAL, PROMETHEUS, HISTORY, LAST = DOCKERFILE.stages
 IGNORED = Ignored((ROOT / ".dockerignore").read_text(encoding="utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -63,10 +63,26 @@ def test_hadolint_would_find_what_is_wrong(line: str, rule: str) -> None:
 
 
 def test_both_stages_begin_with_one_slim_python_of_a_named_patch_level() -> None:
-    assert [stage.base for stage in DOCKERFILE.stages] == ["${BASE}", "${BASE}"]
+    assert [stage.base for stage in (BUILD, FINAL)] == ["${BASE}", "${BASE}"]
     found = re.fullmatch(r"python:(3\.\d+\.\d+)-slim-[a-z]+", DOCKERFILE.arguments["BASE"])
     assert found
     assert found[1] in SpecifierSet(PROJECT["requires-python"])
+
+
+def test_a_build_without_a_target_is_the_image_alone_and_knows_nothing_of_prometheus() -> None:
+    assert Stage(FINAL.name, "", []) == LAST
+    assert stages_of(DOCKERFILE) == [BUILD, FINAL, LAST]
+
+
+def test_the_history_s_stage_adds_prometheus_programs_and_a_folder_for_blocks_to_the_image() -> None:
+    assert stages_of(DOCKERFILE, HISTORY.name) == [BUILD, FINAL, PROMETHEUS, HISTORY]
+    assert (HISTORY.name, HISTORY.base) == ("simulated-history", FINAL.name)
+    assert Stage("${PROMETHEUS}", "prometheus", []) == PROMETHEUS
+    assert re.fullmatch(r"prom/prometheus:v3\.\d+\.\d+", DOCKERFILE.arguments["PROMETHEUS"])
+    assert [(each.name, each.words(), each.flags) for each in HISTORY.instructions] == [
+        ("COPY", ["/bin/prometheus", "/bin/promtool", "/usr/local/bin/"], {"from": "prometheus"}),
+        ("COPY", ["/state", "/prometheus"], {"from": "build", "chown": the("USER").text}),
+    ]
 
 
 def test_packages_come_from_the_lock_files_with_their_hashes_and_nothing_else_is_installed() -> None:
@@ -137,7 +153,7 @@ def test_the_readme_names_the_base_image_the_flags_and_the_arguments_that_there_
     assert "\n".join(["```", *the("CMD").words(), "```"]) in readme
     assert f"user {the('USER').text.partition(':')[0]}," in readme
     arguments = {each.text.partition("=")[0] for each in FINAL.instructions if each.name == "ARG"}
-    for name in arguments | set(DOCKERFILE.arguments):
+    for name in arguments | {"BASE"}:
         assert f"`{name}`" in readme or f"--build-arg {name}=" in readme
 
 
