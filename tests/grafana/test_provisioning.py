@@ -89,10 +89,10 @@ def test_the_data_source_is_the_one_that_every_dashboard_finds_by_itself(data_so
 def sources(value: object) -> list[str]:
     """Return the uid of every data source that something in a dashboard names."""
     match value:
-        case {"datasource": {"uid": str(uid)}}:
-            return [uid, *(found for each in value.values() for found in sources(each))]
         case dict():
-            return [found for each in value.values() for found in sources(each)]
+            named = value.get("datasource")
+            own = [named["uid"]] if isinstance(named, dict) and "uid" in named else []
+            return [*own, *(found for each in value.values() for found in sources(each))]
         case list():
             return [found for each in value for found in sources(each)]
     return []
