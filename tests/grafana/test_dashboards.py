@@ -278,3 +278,12 @@ def test_alerts_lead_to_a_panel_that_there_is_with_variables_that_the_dashboard_
         assert {name.removeprefix("var-") for name in asked} <= names, alert.name
         led += 1
     assert led > 25
+
+
+def test_the_readme_shows_a_picture_of_each_dashboard() -> None:
+    folder = DASHBOARDS_FOLDER.parent
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    for uid in TITLES:
+        assert f"(dashboards/{uid}.json)" in readme
+        assert f"(pictures/{uid}.png)" in readme
+        assert (folder / "pictures" / f"{uid}.png").read_bytes().startswith(b"\x89PNG")

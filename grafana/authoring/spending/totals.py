@@ -39,7 +39,7 @@ def totals() -> tuple[Panel, ...]:
                 empty=NOTHING_BILLED,
             ),
             f"{_TOTAL} {WHOLE_WEEKS}",
-            "WW",
+            "[W]WW",
             "91d",
         ),
         _added_up(
