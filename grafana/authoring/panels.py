@@ -34,15 +34,12 @@ from grafana_foundation_sdk.models.common import (
     VizOrientation,
 )
 from grafana_foundation_sdk.models.dashboard import (
-    DashboardLink,
     DataSourceRef,
     DataTransformerConfig,
     DynamicConfigValue,
     FieldColorModeId,
     Threshold,
     ThresholdsMode,
-    ValueMap,
-    ValueMappingResult,
 )
 from grafana_foundation_sdk.models.piechart import PieChartLegendValues, PieChartType
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
@@ -159,7 +156,6 @@ def bar_list(  # noqa: PLR0913 - all but three by name
     queries: Sequence[Query],
     *,
     steps: Steps = ((None, GOOD),),
-    by_name: bool = False,
     most: float | None = None,
     decimals: int | None = None,
 ) -> bargauge.Panel:
@@ -175,8 +171,6 @@ def bar_list(  # noqa: PLR0913 - all but three by name
         .min(0)
         .no_value(about.empty)
     )
-    if by_name:
-        panel = _coloured_by_name(panel)
     if most is not None:
         panel = panel.max(most)
     if decimals is not None:
@@ -348,18 +342,6 @@ def threshold_properties(steps: Steps) -> dict[str, Any]:
     }
 
 
-def yes_or_no(yes: str, no: str, *, yes_colour: str, no_colour: str) -> list[ValueMap]:
-    """Words for 1 and 0."""
-    return [
-        ValueMap(
-            options={
-                "1": ValueMappingResult(text=yes, color=yes_colour, index=0),
-                "0": ValueMappingResult(text=no, color=no_colour, index=1),
-            }
-        )
-    ]
-
-
 def series_property(panel: timeseries.Panel, legend: str, properties: Mapping[str, Any]) -> timeseries.Panel:
     """Set more of one series' configuration, after the colours that every panel has."""
     return panel.override_by_name(legend, [DynamicConfigValue(name, value) for name, value in properties.items()])
@@ -386,11 +368,6 @@ def threshold_lines(panel: timeseries.Panel, steps: Steps) -> timeseries.Panel:
     return panel.thresholds(_thresholds(steps)).thresholds_style(style)
 
 
-def link(title: str, url: str) -> DashboardLink:
-    """A link of a panel; say `${__url_time_range}` and `${__all_variables}` in the address to carry them along."""
-    return DashboardLink(title=title, url=url)
-
-
 def _series(about: About, unit: str, queries: Sequence[Query]) -> timeseries.Panel:
     panel = (
         timeseries.Panel()
@@ -410,7 +387,7 @@ def _series(about: About, unit: str, queries: Sequence[Query]) -> timeseries.Pan
 
 
 def legend_table(panel: timeseries.Panel, *calculations: str, beside: bool = True) -> timeseries.Panel:
-    """Give a panel a legend with figures, such as `sum`, `mean`, `lastNotNull`, largest first."""
+    """Give a panel a legend with figures, such as `sum`, `mean`, `lastNotNull`."""
     options = (
         common.VizLegendOptions()
         .show_legend(True)  # noqa: FBT003 - the SDK's own
@@ -472,7 +449,7 @@ def _tooltip() -> common.VizTooltipOptions:
     return common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
 
 
-_Coloured = TypeVar("_Coloured", timeseries.Panel, bargauge.Panel, piechart.Panel)
+_Coloured = TypeVar("_Coloured", timeseries.Panel, piechart.Panel)
 
 
 def _coloured_by_name(panel: _Coloured) -> _Coloured:

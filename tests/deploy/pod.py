@@ -59,8 +59,8 @@ class Container:
         os.kill(self.pid, signal.Signals[stop_signal])
         return self.wait()
 
-    def wait(self) -> int:
-        return self._process.wait(timeout=PATIENCE_SECONDS)
+    def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
+        return self._process.wait(timeout=seconds)
 
     def kill(self) -> None:
         # With the process goes all that it started: they are in its namespace.
@@ -76,7 +76,7 @@ class Pod:
         self._count = 0
 
     @contextmanager
-    def running(
+    def running(  # noqa: PLR0913 - what differs from the image's own, by name
         self,
         image: Image,
         command: Sequence[str],
@@ -84,12 +84,23 @@ class Pod:
         *,
         state: Path,
         user: str | None = None,
+        mounts: Sequence[Mount] = (),
     ) -> Iterator[Container]:
-        """Run a command in the image: its root read-only, the state folder in the place of its only volume."""
+        """Run a command in the image: its root read-only, the state folder in the place of its only volume.
+
+        What else is mounted gets its place in the root first, as an engine makes it.
+        """
         (volume,) = image.volumes
         settings = image.environment | dict(environment or {})
         whole = [*_unprivileged(user or image.user), *with_environment(settings, image.workdir, command)]
-        lines = in_root(image.root, whole, [Mount(state, volume, writable=True)], writable=False)
+        for mount in mounts:
+            place = image.root / mount.target.removeprefix("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if mount.source.is_dir():
+                place.mkdir(exist_ok=True)
+            else:
+                place.touch()
+        lines = in_root(image.root, whole, [Mount(state, volume, writable=True), *mounts], writable=False)
         begun = namespaces("mount", "pid", "fork", "kill-child")
         if not PRIVILEGED:
             # It has its user namespace already.

@@ -6,15 +6,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from tests.deploy.compose_stack import SIMULATED, stack
 from tests.deploy.dockerfile import parse_dockerfile
 from tests.deploy.dockerignore import Ignored
 from tests.deploy.image_build import PRIVILEGED, Builder, Image
 from tests.deploy.image_root import Mount, image_environment
-from tests.deploy.pod import Pod, pod
+from tests.deploy.pod import Container, Pod, pod
+from tests.prometheus_tools import program
 
 ROOT = Path(__file__).parent.parent.parent
 LOCK_FILES = [ROOT / "deploy/container/requirements.lock", ROOT / "deploy/container/build.lock"]
@@ -23,6 +27,10 @@ REVISION = "0123abc"
 SIMULATOR = "127.0.0.1:10186"
 KEY = "sk-admin-simulated"
 PAGE = "http://127.0.0.1:10185"
+PROMETHEUS = "http://127.0.0.1:9090"
+# A past is lived within a minute or so by an idle machine.
+LIFETIME_SECONDS = 300
+PROGRAMS = {"prometheus": "prometheus", "alertmanager": "prometheus-alertmanager"}
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="an image's root takes Linux' namespaces")
 
@@ -156,6 +164,63 @@ def test_the_demonstration_runs_in_the_image_and_leaves_nothing_behind(image: Im
         assert list(state.iterdir())
         assert demo.stop(image.stop_signal) == 0
     assert list(state.iterdir()) == []
+
+
+@pytest.mark.timeout(3 * LIFETIME_SECONDS)
+def test_the_simulated_stack_of_compose_lives_its_past_and_goes_on_from_it(
+    image: Image, a_pod: Pod, state: Path, tmp_path: Path
+) -> None:
+    services = stack(SIMULATED).services
+    hosts = tmp_path / "hosts"
+    hosts.write_text("".join(f"127.0.0.1 {name}\n" for name in services), encoding="ascii")
+    volumes = {"state": state}
+    for name in ("prometheus", "alertmanager"):
+        volumes[name] = tmp_path / name
+        volumes[name].mkdir()
+        os.chown(volumes[name], state.stat().st_uid, state.stat().st_gid)
+
+    @contextmanager
+    def running(name: str, *more: str) -> Iterator[Container]:
+        # Prometheus and Alertmanager are the system's, whatever their images hold.
+        service = services[name]
+        begin = image.entrypoint if service.is_ours else [program(PROGRAMS[name])]
+        mounts = [Mount(hosts, "/etc/hosts"), *(Mount(each.source, str(each.target)) for each in service.mounts)]
+        mounts += [
+            Mount(volumes[volume], target, writable=True)
+            for target, volume in service.volumes.items()
+            if volume != "state"
+        ]
+        command = [*begin, *service.command, *more]
+        with a_pod.running(image, command, service.environment, state=state, mounts=mounts) as container:
+            yield container
+
+    with running("history", "--days=1") as history:
+        assert history.wait(LIFETIME_SECONDS) == 0, history.log()
+    blocks = [block.name for block in volumes["prometheus"].iterdir()]
+    assert blocks
+    assert all((volumes["prometheus"] / name / "meta.json").exists() for name in blocks)
+    with running("history", "--days=1") as again:
+        assert again.wait() == 0
+        assert "left as it is" in again.log()
+    assert [block.name for block in volumes["prometheus"].iterdir()] == blocks
+    with running("simulator") as simulator, running("alertmanager") as alertmanager:
+        simulator.wait_for_log(KEY)
+        alertmanager.wait_for_log("Listening on")
+        with running("exporter") as exporter:
+            exporter.wait_for_log("msg=listening")
+            a_pod.wait_for_page(f"{PAGE}/metrics", "\nopenai_exporter_state_restored 1.0\n")
+            with running("prometheus") as prometheus:
+                prometheus.wait_for_log("Server is ready")
+
+                def answer(query: str, value: str) -> str:
+                    return a_pod.wait_for_page(f"{PROMETHEUS}/api/v1/query?query={quote(query)}", f',"{value}"]')
+
+                answer("count(up==1)", "2")
+                answer("count(count by(job,instance)(last_over_time(up[2d])))", "2")
+                answer("count(count_over_time(openai_up[2d])>50)", "1")
+                told = a_pod.wait_for_page(f"{PROMETHEUS}/api/v1/alertmanagers", "alertmanager:9093")
+                assert '"droppedAlertmanagers":[]' in told
+                assert "level=error" not in prometheus.log() + exporter.log()
 
 
 def test_all_that_runs_has_its_bytecode_and_list_prices_are_there(image: Image, a_pod: Pod, state: Path) -> None:
