@@ -29,7 +29,7 @@ from exporter.metrics.catalogue import (
     cost_counter,
     currency_of,
 )
-from exporter.metrics.event_gauges import DaySums, Gauges, event_gauges
+from exporter.metrics.event_gauges import DaySums, event_gauges
 from exporter.metrics.info_gauges import line_item_info, project_info, workflow_info
 from exporter.metrics.limit_gauges import reading_gauges
 from exporter.metrics.money_gauges import MoneyGauges
@@ -106,7 +106,8 @@ class SnapshotBuilder:
 
     def __init__(self) -> None:
         self._names: dict[SeriesName, str] = {}
-        self._gauges: dict[str, tuple[tuple[Account, Attribution, int, tuple[int, int]], Gauges]] = {}
+        # Rendered: most polls change one API's gauges, and rendering all of them is what a poll costs.
+        self._gauges: dict[str, tuple[tuple[Account, Attribution, int, tuple[int, int]], dict[Family, str]]] = {}
         self._day_sums = DaySums()
         self._line_items: tuple[Account, dict[SeriesName, Amount]] | None = None
         self._money = MoneyGauges()
@@ -179,13 +180,11 @@ class SnapshotBuilder:
             basis = (account, attribution, today, (len(ledger.book.counters), ledger.book.limit))
             known = self._gauges.get(api)
             if known is None or any(new is not old and new != old for new, old in zip(basis, known[0], strict=True)):
-                known = (
-                    basis,
-                    event_gauges(ENDPOINTS[api], account, attribution, ledger.book, today, day_sums=self._day_sums),
-                )
+                gauges = event_gauges(ENDPOINTS[api], account, attribution, ledger.book, today, day_sums=self._day_sums)
+                known = basis, {family: render_samples(samples) for family, samples in gauges.items()}
                 self._gauges[api] = known
-            for family, samples in known[1].items():
-                texts.setdefault(family, []).append(render_samples(samples))
+            for family, text in known[1].items():
+                texts.setdefault(family, []).append(text)
         return [(family, "".join(parts)) for family, parts in texts.items()]
 
 
