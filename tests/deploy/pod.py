@@ -1,5 +1,6 @@
 """Processes that share a loopback of their own, as containers of one pod do, each in its image's read-only root."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -63,7 +64,13 @@ class Container:
         return self._process.wait(timeout=seconds)
 
     def kill(self) -> None:
-        # With the process goes all that it started: they are in its namespace.
+        # The process itself is the first of its namespace, so all that it started goes with it. To kill the one that
+        # waits for it is not enough: who changes the user no longer hears of a parent's death.
+        if self._process.poll() is None:
+            waiting = self._process.pid
+            for child in Path(f"/proc/{waiting}/task/{waiting}/children").read_text(encoding="ascii").split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGKILL)
         self._process.kill()
         self.wait()
 
