@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 SIMULATOR_ADDRESS: Final = "127.0.0.1:10186"
 
 _MOST_DAYS: Final = 366
+_MOST_MINUTES: Final = 1440
 
 EXIT_FAILED: Final = 1
 EXIT_MISCONFIGURED: Final = 2
@@ -146,6 +147,7 @@ def _simulate_history(options: argparse.Namespace) -> int:
             configuration=options.config_file,
             state=options.storage_path,
             days=options.days,
+            minutes=options.minutes,
             seed=options.seed,
             exporter=options.exporter_instance,
             traces=options.traces_instance,
@@ -281,6 +283,12 @@ def _add_history(commands: "argparse._SubParsersAction[_Parser]") -> None:
     history.add_argument(
         "--days", type=_days, default=35, help="how many to look back on; a day takes about a second (default: 35)"
     )
+    history.add_argument(
+        "--minutes",
+        type=_minutes,
+        default=60,
+        help="how many are seen minute by minute, at the end; each takes half a second (default: 60)",
+    )
     for whose, address in (("exporter", DEFAULT_ADDRESS), ("traces", SIMULATOR_ADDRESS)):
         history.add_argument(
             f"--{whose}.instance",
@@ -346,6 +354,12 @@ def _moment(text: str) -> float:
 def _days(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _MOST_DAYS:
         raise argparse.ArgumentTypeError(f"{text!r} is not between 1 and {_MOST_DAYS} days")
+    return int(text)
+
+
+def _minutes(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MOST_MINUTES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and {_MOST_MINUTES} minutes")
     return int(text)
 
 

@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     try:
-        with stack(addresses, days=options.days, seed=options.seed, tell=_tell) as dead:
+        watch = Watch(options.days, min(options.days, HOURLY_DAYS), options.minutes)
+        with stack(addresses, watch=watch, seed=options.seed, tell=_tell) as dead:
             _tell(_invitation(addresses))
             while not (names := dead()):
                 time.sleep(_LOOK_EVERY)
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def stack(
-    addresses: Addresses, *, days: int, seed: str, tell: Callable[[str], None]
+    addresses: Addresses, *, watch: Watch, seed: str, tell: Callable[[str], None]
 ) -> Iterator[Callable[[], list[str]]]:
     """Run everything until the block ends; yield what names those that have ended by themselves.
 
@@ -83,7 +84,7 @@ def stack(
         make_history(
             folder / "data",
             life=Life(seed, configuration, folder / "state", port=_port(addresses.simulator)),
-            watch=Watch(days, min(days, HOURLY_DAYS), MINUTES),
+            watch=watch,
             end=end,
             scraped=scraped(addresses.exporter, addresses.simulator),
             rule_files=rule_files,
@@ -187,6 +188,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="make stack", description="The simulated organization with exporter, Prometheus and Alertmanager."
     )
     parser.add_argument("--days", type=int, default=35, help="of history; a day takes about a second (default: 35)")
+    parser.add_argument(
+        "--minutes", type=int, default=MINUTES, help=f"of history that is seen minute by minute (default: {MINUTES})"
+    )
     parser.add_argument("--seed", default=DEFAULT_SEED, help=f"another one is another life (default: {DEFAULT_SEED})")
     for name, port in (("exporter", 10185), ("simulator", 10186), ("prometheus", 9090), ("alertmanager", 9093)):
         address = f"127.0.0.1:{port}"

@@ -194,12 +194,12 @@ def test_the_simulated_stack_of_compose_lives_its_past_and_goes_on_from_it(
         with a_pod.running(image, command, service.environment, state=state, mounts=mounts) as container:
             yield container
 
-    with running("history", "--days=1") as history:
+    with running("history", "--days=1", "--minutes=2") as history:
         assert history.wait(LIFETIME_SECONDS) == 0, history.log()
     blocks = [block.name for block in volumes["prometheus"].iterdir()]
     assert blocks
     assert all((volumes["prometheus"] / name / "meta.json").exists() for name in blocks)
-    with running("history", "--days=1") as again:
+    with running("history", "--days=1", "--minutes=2") as again:
         assert again.wait() == 0
         assert "left as it is" in again.log()
     assert [block.name for block in volumes["prometheus"].iterdir()] == blocks

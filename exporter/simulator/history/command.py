@@ -23,6 +23,7 @@ def simulate_history(  # noqa: PLR0913 - all by name
     configuration: Path | None,
     state: Path,
     days: int,
+    minutes: int,
     seed: str,
     exporter: str,
     traces: str,
@@ -30,7 +31,7 @@ def simulate_history(  # noqa: PLR0913 - all by name
     """Fill `data`, unless it has a past already, with what was scraped and recorded until now.
 
     Raises:
-        ProgramError: Prometheus or promtool is missing or failed.
+        ProgramError: Prometheus or promtool is missing or failed, or there is a state already.
         StateError: the exporter's state cannot be used.
         ConfigurationError: its configuration cannot.
     """
@@ -40,7 +41,7 @@ def simulate_history(  # noqa: PLR0913 - all by name
     make_history(
         data,
         life=Life(seed, configuration or EXAMPLE_CONFIGURATION, state),
-        watch=Watch(days, min(days, HOURLY_DAYS), MINUTES),
+        watch=Watch(days, min(days, HOURLY_DAYS), minutes),
         end=int(time.time()),
         scraped=scraped(exporter, traces),
         rule_files=rule_files,

@@ -1,0 +1,161 @@
+"""`make stack`: the whole stack comes up from nothing on this machine, and stops leaving nothing behind."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from tests.prometheus_tools import program
+
+pytestmark = pytest.mark.timeout(600)
+
+ROOT: Final = Path(__file__).parents[2]
+DAYS: Final = 2
+NAMES: Final = ("exporter", "simulator", "prometheus", "alertmanager")
+HOUR: Final = 3_600
+# Groups of rules build on each other, and run every two minutes at most.
+_PATIENCE_SECONDS: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running stack.
+
+    Attributes:
+        process: what `make stack` starts.
+        addresses: HOST:PORT by name.
+        temporary: the only folder that it may write to.
+        output: what it has told so far.
+    """
+
+    process: "subprocess.Popen[str]"
+    addresses: dict[str, str]
+    temporary: Path
+    output: list[str]
+
+    def get(self, name: str, path: str, **parameters: str) -> Any:  # noqa: ANN401 - JSON of any shape
+        answer = httpx.get(f"http://{self.addresses[name]}{path}", params=parameters, timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def values(self, expression: str) -> list[float]:
+        found = self.get("prometheus", "/api/v1/query", query=expression)["data"]["result"]
+        return [float(series["value"][1]) for series in found]
+
+    def wait_for(self, expression: str) -> list[float]:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not (values := self.values(expression)):
+            assert time.monotonic() < deadline, expression
+            # Foreign processes on real time: there is no clock of ours that could be set.
+            time.sleep(1)
+        return values
+
+
+def free_addresses() -> dict[str, str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in NAMES]
+    addresses = {name: f"127.0.0.1:{each.getsockname()[1]}" for name, each in zip(NAMES, sockets, strict=True)}
+    for each in sockets:
+        each.close()
+    return addresses
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    for name in ("prometheus", "promtool", "prometheus-alertmanager"):
+        program(name)
+    addresses = free_addresses()
+    temporary = tmp_path_factory.mktemp("temporary")
+    flags = [f"--{name}={address}" for name, address in addresses.items()]
+    with subprocess.Popen(
+        [sys.executable, "-m", "deploy.local.stack", f"--days={DAYS}", "--minutes=5", *flags],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        output = []
+        try:
+            for line in process.stdout:
+                output.append(line)
+                if line.startswith("Ctrl-C"):
+                    break
+            else:
+                pytest.fail(f"the stack did not come up:\n{''.join(output)}")
+            yield Stack(process, addresses, temporary, output)
+        finally:
+            process.terminate()
+
+
+def test_make_stack_runs_this() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^stack: .*\n\t@\$\(BIN\)/python -m deploy\.local\.stack$", makefile, re.MULTILINE)
+
+
+def test_it_tells_how_far_it_is_and_where_everything_listens(stack: Stack) -> None:
+    told = "".join(stack.output)
+    assert f"history: day 1 of {DAYS + 1}" in told
+    for address in stack.addresses.values():
+        assert f"http://{address}/" in told
+
+
+def test_both_targets_are_up_and_under_the_names_of_the_history(stack: Stack) -> None:
+    # Each is scraped for the first time within one scrape interval.
+    stack.wait_for("count(timestamp(up) > time() - 15) == 2")
+    targets = stack.get("prometheus", "/api/v1/targets", state="active")["data"]["activeTargets"]
+    assert {(each["labels"]["job"], each["labels"]["instance"], each["health"]) for each in targets} == {
+        ("openai", stack.addresses["exporter"], "up"),
+        ("aitracer", stack.addresses["simulator"], "up"),
+    }
+
+
+def test_all_rules_are_loaded_and_evaluated(stack: Stack) -> None:
+    stack.wait_for("ALERTS or aitracer:coverage:ratio")
+    groups = stack.get("prometheus", "/api/v1/rules")["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) > 200
+    assert [rule["name"] for rule in rules if rule["health"] == "err"] == []
+
+
+def test_prometheus_reaches_alertmanager(stack: Stack) -> None:
+    found = stack.get("prometheus", "/api/v1/alertmanagers")["data"]
+    assert [each["url"] for each in found["activeAlertmanagers"]] == [
+        f"http://{stack.addresses['alertmanager']}/api/v2/alerts"
+    ]
+    assert found["droppedAlertmanagers"] == []
+
+
+def test_there_is_a_history_that_the_live_exporter_goes_on_with(stack: Stack) -> None:
+    stack.wait_for("openai_up")
+    # The hours before, as scraped and as recorded.
+    for series in ("openai_up", "openai:organization:cost_usd:day", "aitracer:requests:total"):
+        assert stack.values(f"count(count_over_time({series}[3h] offset 12h))") >= [1], series
+    # The state went on with the history's: no counter began anew, and none fell.
+    assert stack.values("openai_exporter_state_restored") == [1]
+    assert stack.values("sum(resets(openai_cost_usd_total[12h]))") == [0]
+    assert stack.values("sum(openai_cost_usd_total)")[0] > 0
+
+
+def test_it_stops_when_told_to_and_leaves_nothing_behind(stack: Stack) -> None:
+    assert any(stack.temporary.iterdir())
+    stack.process.send_signal(signal.SIGTERM)
+    assert stack.process.stdout is not None
+    last = stack.process.stdout.read()
+    assert stack.process.wait(timeout=60) == 0
+    assert last == "stack: stopped, nothing is left\n"
+    assert list(stack.temporary.iterdir()) == []
+    for address in stack.addresses.values():
+        host, port = address.split(":")
+        # Whoever still listened would be in the way.
+        socket.create_server((host, int(port))).close()
