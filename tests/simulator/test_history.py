@@ -85,9 +85,8 @@ def test_only_what_is_needed_for_a_series_is_kept() -> None:
 
 def test_a_recorded_past_is_what_prometheus_would_have_recorded(tmp_path: Path) -> None:
     required_program("promtool")
-    load(
-        (f'x{{l="{label}"}} {at - END} {at}\n' for label in "ab" for at in range(END, END + 300, 60)), tmp_path / "data"
-    )
+    moments_seen = range(END, END + 300, 60)
+    load((f'x{{l="{label}"}} {at - END} {at}\n' for label in "ab" for at in moments_seen), tmp_path / "data")
     rules = [RecordingRule("a:b:d", "2 * a:b:c", {"kind": "double"}), RecordingRule("a:b:c", "sum(x)")]
     # The runs overlap and are not in order of time.
     record(
