@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -140,6 +141,9 @@ def _simulate_history(options: argparse.Namespace) -> int:
     from exporter.simulator.history.command import simulate_history  # noqa: PLC0415 - the same
     from exporter.simulator.history.programs import ProgramError  # noqa: PLC0415
 
+    # As Ctrl-C does: what was started ends, and what was half made goes.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         simulate_history(
             data=options.prometheus_data,
@@ -154,6 +158,11 @@ def _simulate_history(options: argparse.Namespace) -> int:
         )
     except ProgramError as error:
         return _fail(str(error), EXIT_FAILED)
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), EXIT_FAILED)
+    except KeyboardInterrupt:
+        # Whoever waits for the history must not take it for made.
+        return _fail("interrupted: there is no history", EXIT_FAILED)
     return 0
 
 

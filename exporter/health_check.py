@@ -77,6 +77,8 @@ async def _check(host: str, port: int, seconds: float) -> str:
             if status == HTTPStatus.BAD_REQUEST:
                 # So it tells those who speak plain HTTP to its TLS port.
                 status = await _ask(host, port, _unverified())
+    except UnicodeError as error:
+        raise UnhealthyError(f"{address}: no host can have this name") from error
     except TimeoutError as error:
         raise UnhealthyError(f"{address} gave no answer within {seconds:g} s") from error
     except ssl.SSLError as error:

@@ -125,6 +125,12 @@ def test_a_name_that_nobody_knows_is_unhealthy() -> None:
         check_health("nowhere.invalid", 1)
 
 
+def test_a_name_that_no_host_can_have_is_unhealthy_in_one_line() -> None:
+    checked = check("a..b:1")
+    assert (checked.returncode, checked.stdout) == (1, "")
+    assert checked.stderr == "openai-usage-exporter: unhealthy: a..b:1: no host can have this name\n"
+
+
 @contextmanager
 def answering(*answers: Callable[[socket.socket, threading.Event], None]) -> Iterator[int]:
     """Give the connections that come one answer after the other."""

@@ -6,6 +6,7 @@ Everything listens on loopback and lives in a temporary folder, which goes when 
 
 import argparse
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ from typing import Final
 import yaml
 
 from exporter.credentials import BASE_URL_VARIABLE, KEY_VARIABLE
+from exporter.listen_address import listen_address
 from exporter.simulator.history.command import HOURLY_DAYS, MINUTES
 from exporter.simulator.history.life import Life
 from exporter.simulator.history.making import make_history, scraped
@@ -33,6 +35,8 @@ CONFIGURATIONS: Final = DEPLOY / "compose"
 # A death is noticed this soon, in seconds.
 _LOOK_EVERY: Final = 0.5
 _LAST_LINES: Final = 15
+# A terminal that is closed ends it, too: the servers would outlive it.
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,15 @@ class Addresses:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the stack until SIGINT or SIGTERM; return the exit status: 0 stopped as asked, 1 something failed."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.days < 1 or options.minutes < 0:
+        parser.error("--days begins at 1, --minutes at 0")
     addresses = Addresses(options.exporter, options.simulator, options.prometheus, options.alertmanager)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         signal.signal(number, _stop)
     try:
+        _demand_free(addresses)
         watch = Watch(options.days, min(options.days, HOURLY_DAYS), options.minutes)
         with stack(addresses, watch=watch, seed=options.seed, tell=_tell) as dead:
             _tell(_invitation(addresses))
@@ -194,17 +202,42 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", default=DEFAULT_SEED, help=f"another one is another life (default: {DEFAULT_SEED})")
     for name, port in (("exporter", 10185), ("simulator", 10186), ("prometheus", 9090), ("alertmanager", 9093)):
         address = f"127.0.0.1:{port}"
-        parser.add_argument(f"--{name}", default=address, metavar="HOST:PORT", help=f"default: {address}")
+        parser.add_argument(
+            f"--{name}", type=_address, default=address, metavar="HOST:PORT", help=f"default: {address}"
+        )
     return parser
 
 
+def _address(text: str) -> str:
+    host, port = listen_address(text)
+    if not host or not port:
+        raise argparse.ArgumentTypeError(f"{text!r} needs a host and a port, such as 127.0.0.1:9090")
+    return text
+
+
+def _demand_free(addresses: Addresses) -> None:
+    """Find what is in use before weeks are lived through, and before a stranger is taken for one of ours."""
+    for name in ("exporter", "simulator", "prometheus", "alertmanager"):
+        address = getattr(addresses, name)
+        host, port = listen_address(address)
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host, port), family=family).close()
+        except OSError as error:
+            raise ProgramError(
+                f"{name} cannot listen on {address}: {error.strerror}; end what does (Debian starts its packages' "
+                f"servers: systemctl stop prometheus prometheus-alertmanager), or name another address: "
+                f"{sys.executable} -m deploy.local.stack --{name}=HOST:PORT"
+            ) from error
+
+
 def _port(address: str) -> int:
-    return int(address.rpartition(":")[2])
+    return listen_address(address)[1]
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
     # Ending takes a while: it is asked for once.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from deploy.local.stack import main
 from tests.prometheus_tools import program
 
 pytestmark = pytest.mark.timeout(600)
@@ -159,3 +160,30 @@ def test_it_stops_when_told_to_and_leaves_nothing_behind(stack: Stack) -> None:
         host, port = address.split(":")
         # Whoever still listened would be in the way.
         socket.create_server((host, int(port))).close()
+
+
+def test_an_address_in_use_is_told_with_the_remedy_before_anything_starts(tmp_path: Path) -> None:
+    addresses = free_addresses()
+    host, port = addresses["prometheus"].split(":")
+    with socket.create_server((host, int(port))):
+        done = subprocess.run(
+            [sys.executable, "-m", "deploy.local.stack", *(f"--{name}={at}" for name, at in addresses.items())],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"stack: prometheus cannot listen on {addresses['prometheus']}: ")
+    assert "--prometheus=HOST:PORT" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["--simulator=nonsense", "--exporter=:10185", "--prometheus=127.0.0.1:0", "--days=0"])
+def test_what_makes_no_sense_is_refused_at_once(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main([flag])
+    assert refused.value.code == 2
+    assert flag.partition("=")[0] in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """A past for Prometheus: when it is looked at, how rules build on each other, and what a command leaves behind."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -148,3 +149,16 @@ def test_senseless_spans_are_refused(flag: str, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         main(["simulate-history", "--prometheus.data=x", flag])
     assert "is not between" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "reason"), [(None, "cannot be read"), ("groups: [", "no file"), ("a: 1", "no file")])
+def test_rules_that_cannot_be_read_are_named_before_anything_is_lived_through(
+    text: str | None, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "rules.yml"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    places = [f"--prometheus.data={tmp_path / 'data'}", f"--storage.path={tmp_path / 'state'}"]
+    assert main(["simulate-history", *places, "--prometheus.rules", str(file)]) == 1
+    assert re.match(rf"openai-usage-exporter: {file} .*{reason}", capsys.readouterr().err)
+    assert not (tmp_path / "data").exists()

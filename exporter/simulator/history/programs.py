@@ -93,7 +93,8 @@ def _wait_until_ready(name: str, ready_url: str, process: "subprocess.Popen[byte
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(ready_url, timeout=5).is_success:
+            # Nothing on this machine is behind a proxy.
+            if httpx.get(ready_url, timeout=5, trust_env=False).is_success:
                 return
         except httpx.TransportError:
             pass

@@ -16,7 +16,7 @@ import yaml
 
 from exporter.simulator.history.blocks import load
 from exporter.simulator.history.moments import Run
-from exporter.simulator.history.programs import program, running_prometheus
+from exporter.simulator.history.programs import ProgramError, program, running_prometheus
 
 _RECORDED: Final = re.compile(r"([a-z_]+(?::[a-z0-9_]+)+)(?:\{([^}]*)\})?")
 _EQUAL: Final = re.compile(r'(\w+)="([^"]*)"')
@@ -39,14 +39,25 @@ class RecordingRule:
 
 
 def recording_rules(*files: Path) -> list[RecordingRule]:
-    """Read the recording rules of these files, in their order; alerts are left out."""
-    return [
-        RecordingRule(rule["record"], str(rule["expr"]), rule.get("labels", {}))
-        for file in files
-        for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]
-        for rule in group["rules"]
-        if "record" in rule
-    ]
+    """Read the recording rules of these files, in their order; alerts are left out.
+
+    Raises:
+        ProgramError: a file cannot be read, or holds no rules.
+    """
+    rules: list[RecordingRule] = []
+    for file in files:
+        try:
+            rules += [
+                RecordingRule(rule["record"], str(rule["expr"]), rule.get("labels", {}))
+                for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]
+                for rule in group["rules"]
+                if "record" in rule
+            ]
+        except OSError as error:
+            raise ProgramError(f"{file} cannot be read: {error.strerror}") from error
+        except (ValueError, yaml.YAMLError, LookupError, TypeError) as error:
+            raise ProgramError(f"{file} is no file of rules; `promtool check rules` says why") from error
+    return rules
 
 
 def needed_for(names: Collection[str], rules: Sequence[RecordingRule]) -> list[RecordingRule]:
@@ -101,12 +112,17 @@ def record(
     """
     layers = in_layers(rules)
     for number, layer in enumerate(layers, 1):
-        with running_prometheus(folder, find=find) as url, httpx.Client(timeout=_QUERY_SECONDS) as client:
+        with running_prometheus(folder, find=find) as url, _asking() as client:
             tell(f"rules: layer {number} of {len(layers)}, {len(layer)} rules")
             load(
                 (sample for rule in layer for sample in _recorded(client, url, rule, runs_of(rule))),
                 folder / "data",
             )
+
+
+def _asking() -> httpx.Client:
+    # Nothing on this machine is behind a proxy.
+    return httpx.Client(timeout=_QUERY_SECONDS, trust_env=False)
 
 
 def _uses(rule: RecordingRule) -> list[tuple[str, Mapping[str, str]]]:
