@@ -38,9 +38,9 @@ class TraceCounters(Collector):
     def __init__(self, organization: Organization, traffic: Traffic, since: float) -> None:
         self._traffic = traffic
         self._day = day_of(since)
-        before = (call.at <= since for call in traffic.day(self._day).calls)
-        # A day's calls are in order of time.
-        self._position = sum(before) if since > self._day else 0
+        # What came with the first second of a day belongs to it.
+        self._after = since if since > self._day else self._day - 1
+        self._position = 0
         traced = sorted({_labels(stream) for stream in organization.streams if is_traceable(stream)})
         # Every series exists from the start, so that its first increase is seen.
         self._tokens = {(*labels, kind): 0 for labels in traced for kind in ("input", "output", "input_cached")}
@@ -75,7 +75,8 @@ class TraceCounters(Collector):
         while self._day <= now:
             calls = self._traffic.day(self._day).calls
             while self._position < len(calls) and calls[self._position].at <= now:
-                self._count(calls[self._position])
+                if calls[self._position].at > self._after:
+                    self._count(calls[self._position])
                 self._position += 1
             if now < self._day + SECONDS_PER_DAY:
                 return

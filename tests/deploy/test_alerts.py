@@ -16,7 +16,7 @@ RUNBOOKS: Final = "https://runbooks.example.com/openai-usage-exporter"
 DASHBOARDS: Final = "https://grafana.example.com/d"
 DASHBOARD: Final = re.compile(
     rf"{DASHBOARDS}/(?:openai-spend|openai-usage|openai-aitracer|openai-exporter)"
-    r"\?viewPanel=[1-9][0-9]+(?:&var-[a-z]+=[^?&]+)*"
+    r"\?viewPanel=[1-9][0-9]+(?:&var-[a-z]+=[^&]+)*"
 )
 CAMEL_CASE: Final = re.compile(r"(?:OpenAI|AITracer)(?:[A-Z][a-z]+)+")
 THRESHOLD: Final = re.compile(r"openai:threshold:\w+")

@@ -217,7 +217,7 @@ def test_the_simulated_stack_of_compose_lives_its_past_and_goes_on_from_it(
 
                 answer("count(up==1)", "2")
                 answer("count(count by(job,instance)(last_over_time(up[2d])))", "2")
-                answer("count(count_over_time(openai_up[2d])>50)", "1")
+                answer("count(count_over_time(openai_up[2d])>2)", "1")
                 told = a_pod.wait_for_page(f"{PROMETHEUS}/api/v1/alertmanagers", "alertmanager:9093")
                 assert '"droppedAlertmanagers":[]' in told
                 assert "level=error" not in prometheus.log() + exporter.log()

@@ -104,3 +104,21 @@ def test_promtool_accepts_the_page() -> None:
     page = Simulator(clock=SettableClock(NOW)).trace_page()
     checked = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_counters_that_begin_in_the_middle_go_on_where_others_stopped() -> None:
+    """Two processes, one after the other, have together what one has that never stopped."""
+    noon, evening = TODAY + 12 * 3600, TODAY + 20 * 3600
+    names = ("workflow", "model", "status")
+    clock = SettableClock(TODAY)
+    never_stopped = Simulator(clock=clock)
+    clock.set(noon)
+    before = samples(never_stopped, "aitracer_trace_requests_total", *names)
+    later = Simulator(clock=clock, traces_since=noon)
+    assert set(samples(later, "aitracer_trace_requests_total", *names).values()) == {0.0}
+    clock.set(evening)
+    together = samples(never_stopped, "aitracer_trace_requests_total", *names)
+    assert {
+        key: before[key] + value for key, value in samples(later, "aitracer_trace_requests_total", *names).items()
+    } == (together)
+    assert together != before
