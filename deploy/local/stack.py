@@ -5,6 +5,7 @@ Everything listens on loopback and lives in a temporary folder, which goes when 
 """
 
 import argparse
+import shutil
 import signal
 import socket
 import sys
@@ -83,7 +84,7 @@ def stack(
     Raises:
         ProgramError: a program is missing, or does not come up.
     """
-    programs = {name: program(_NAMES.get(name, name)) for name in ("prometheus", "promtool", "alertmanager")}
+    programs = {name: program(_called_here(name)) for name in ("prometheus", "promtool", "alertmanager")}
     with tempfile.TemporaryDirectory(prefix="openai-usage-exporter-stack-") as name, ExitStack() as servers:
         folder = Path(name)
         rule_files = [*sorted(RULES.glob("*.yml")), RULES / "adapters" / "aitracer.yml"]
@@ -162,8 +163,9 @@ def stack(
         yield dead
 
 
-# Debian calls it otherwise.
-_NAMES: Final = {"alertmanager": "prometheus-alertmanager"}
+def _called_here(name: str) -> str:
+    # Debian calls it otherwise than its makers do.
+    return "prometheus-alertmanager" if name == "alertmanager" and shutil.which(name) is None else name
 
 
 def _prometheus_configuration(addresses: Addresses, rule_files: Sequence[Path]) -> str:
