@@ -185,20 +185,20 @@ def _annotations(*, by_job: bool) -> list[dashboard.AnnotationQuery]:
         _annotation(
             "Restarts",
             "light-blue",
-            f"changes(process_start_time_seconds{job}[$__interval]) {of_exporter} > 0",
+            f"changes(process_start_time_seconds{job}[$__rate_interval]) > 0 {of_exporter}",
             "Exporter restarted",
         ),
         _annotation(
             "Configuration reloads",
             "green",
-            f"changes(openai_exporter_config_reload_timestamp_seconds{job}[$__interval]) > 0 "
-            f"unless on (job, instance) changes(process_start_time_seconds{job}[$__interval]) > 0",
+            f"changes(openai_exporter_config_reload_timestamp_seconds{job}[$__rate_interval]) > 0 "
+            f"unless on (job, instance) changes(process_start_time_seconds{job}[$__rate_interval]) > 0",
             "Configuration reloaded",
         ),
         _annotation(
             "State losses",
             "red",
-            f"changes(process_start_time_seconds{job}[$__interval]) > 0 "
+            f"changes(process_start_time_seconds{job}[$__rate_interval]) > 0 "
             f"and on (job, instance) openai_exporter_state_restored{job} == 0",
             "Started without a state: counters began anew",
         ),

@@ -19,7 +19,9 @@ SHARE: Final = units.PercentUnit
 BUDGET: Final = Variable("budget", "Budget", "label_values(openai_budget_limit_usd, budget)")
 
 # The exporter spells models with and without a date; the choice is a family.
-MODEL_CHOSEN: Final = r'model=~"(?:openai/)?(?:$model)(?:-[0-9]{4}-[0-9]{2}-[0-9]{2}|-[0-9]{4})?(?:-preview)?"'
+MODEL_CHOSEN: Final = (
+    r'model=~"(?:openai/)?(?:$model)(?:-preview)?(?:-[0-9]{4}-[0-9]{2}-[0-9]{2}|-[0-9]{4})?(?:-preview)?"'
+)
 OWNER_CHOSEN: Final = 'project=~"$project", workflow=~"$workflow"'
 LINES_CHOSEN: Final = f"{OWNER_CHOSEN}, {MODEL_CHOSEN}"
 FAMILY_CHOSEN: Final = 'workflow=~"$workflow", model_family=~"$model"'
@@ -30,6 +32,9 @@ PROJECT_CHOSEN_NOW: Final = 'and on (project_id) openai:project:info{project=~"$
 
 COST_PER_DAY: Final = f"({per_day('openai:project_model_workflow:cost_usd:day', FAMILY_CHOSEN)} {PROJECT_CHOSEN})"
 SHOWN_PER_DAY: Final = f"({COST_PER_DAY} {IN_RANGE})"
+SEVEN_DAYS_OF_ALL: Final = f"openai:project_model_workflow:cost_usd:sum7d{{{FAMILY_CHOSEN}}}"
+"""Of all projects: a name that was given within these days has not all of them, so choose with PROJECT_CHOSEN_NOW."""
+
 SEVEN_DAYS: Final = f'openai:project_model_workflow:cost_usd:sum7d{{{OWNER_CHOSEN}, model_family=~"$model"}}'
 
 WITH_OWNER: Final = f"* on (workflow) group_left (team, business_unit) openai:workflow:info @ {END}"

@@ -1,6 +1,7 @@
 """This month: what is billed, what is to come, budgets and limits."""
 
 from grafana.authoring import palette
+from grafana.authoring.days import PROJECT_CHOSEN
 from grafana.authoring.panels import (
     ONE_DAY,
     About,
@@ -24,6 +25,7 @@ from grafana.authoring.spending.choices import (
     SHARE,
     USD,
     USD_AXIS,
+    WORKFLOW_CHOSEN,
 )
 
 _NO_RULES = "No forecast: the recording rules are not loaded"
@@ -41,7 +43,8 @@ def _numbers() -> tuple[Panel, ...]:
             About(
                 101,
                 "Month to date",
-                "Billed so far for this calendar month, UTC, revisions included. Event time; the bill is hours behind.",
+                "Billed so far for this calendar month, UTC, revisions included. Event time; the bill is hours "
+                "behind. Money in other currencies than dollars is not on this dashboard.",
                 width=5,
                 height=4,
                 empty=NOTHING_BILLED,
@@ -119,7 +122,7 @@ def _numbers() -> tuple[Panel, ...]:
 
 def _budgets() -> Panel:
     chosen = 'budget=~"$budget"'
-    limit = f"max by (budget, scope) (openai_budget_limit_usd{{{chosen}}})"
+    limit = f"sum by (budget, scope) (openai_budget_limit_usd{{{chosen}}})"
     spent = f"sum by (budget, scope) (openai_budget_estimated_spend_usd{{{chosen}}})"
     forecast = f"max by (budget, scope) (openai:budget:estimated_spend_usd:month_forecast{{{chosen}}})"
     return rows(
@@ -147,8 +150,8 @@ def _budgets() -> Panel:
 
 
 def _as_it_grew() -> Panel:
-    billed = f'sum(openai_cost_month_usd{{month="current", {OWNER_CHOSEN}}} offset 10m)'
-    forecast = f"sum(openai:project_workflow:cost_usd:month_forecast{{{OWNER_CHOSEN}}} offset 10m)"
+    billed = f'sum(openai_cost_month_usd{{month="current", {WORKFLOW_CHOSEN}}} offset 10m {PROJECT_CHOSEN})'
+    forecast = f"sum(openai:project_workflow:cost_usd:month_forecast{{{WORKFLOW_CHOSEN}}} offset 10m {PROJECT_CHOSEN})"
     return dashed(
         line(
             About(
@@ -171,7 +174,7 @@ def _limits() -> Panel:
     chosen = 'project=~"$project|"'
 
     def whose(series: str) -> str:
-        return f'max by (project) (label_replace({series}, "project", "(organization)", "project", ""))'
+        return f'max by (project_id, project) (label_replace({series}, "project", "(organization)", "project", ""))'
 
     return rows(
         About(
@@ -202,4 +205,5 @@ def _limits() -> Panel:
             ),
         ),
         sort="Used",
+        hidden=("project_id",),
     )

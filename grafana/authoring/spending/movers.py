@@ -2,7 +2,7 @@
 
 from grafana.authoring.days import a_week_before
 from grafana.authoring.panels import About, Column, Panel, change_cell, rows
-from grafana.authoring.spending.choices import NOTHING_BILLED, SEVEN_DAYS, SHARE, USD
+from grafana.authoring.spending.choices import PROJECT_CHOSEN_NOW, SEVEN_DAYS_OF_ALL, SHARE, USD
 
 _SHOWN = 7
 
@@ -21,10 +21,10 @@ def movers() -> tuple[Panel, ...]:
 
 def _movers(panel_id: int, title: str, label: str, key: str, named: str = "") -> Panel:
     def summed(series: str) -> str:
-        by_key = f"sum by ({key}) ({series})"
+        by_key = f"sum by ({key}) ({series} {PROJECT_CHOSEN_NOW})"
         return f"sum by ({label}) ({by_key} {named})" if named else by_key
 
-    now, before = summed(SEVEN_DAYS), summed(a_week_before(SEVEN_DAYS))
+    now, before = summed(SEVEN_DAYS_OF_ALL), summed(a_week_before(SEVEN_DAYS_OF_ALL))
     change = f"(({now} or 0 * {before}) - ({before} or 0 * {now}))"
     moved_most = f"topk({_SHOWN}, abs({change}))"
     return rows(
@@ -32,11 +32,10 @@ def _movers(panel_id: int, title: str, label: str, key: str, named: str = "") ->
             panel_id,
             f"{title} that moved most",
             "Billed in the last seven closed UTC days against the seven before: the seven largest changes in dollars, "
-            "up or down. No per cent: nothing was billed before.",
+            "up or down. No per cent: nothing was billed before. In the first two weeks of the record days are missing "
+            "from before, and all seems to have grown.",
             height=9,
-            empty="Needs two weeks of the recording rules, or nothing was billed for this choice"
-            if not named
-            else NOTHING_BILLED,
+            empty="Nothing billed for this choice, or the recording rules are not loaded",
         ),
         {label: title.removesuffix("s")},
         (

@@ -28,7 +28,7 @@ from grafana.authoring.spending.choices import (
 
 _FRESH = "openai:project_workflow:fresh_cost_usd:day"
 _EXPECTED = "openai:project_workflow:expected_cost_usd:day"
-_NO_HISTORY = "No such weekday on record yet"
+_NO_HISTORY = "Nothing of this day yet, or no such weekday on record"
 
 
 def today() -> tuple[Panel, ...]:
@@ -65,7 +65,8 @@ def _numbers() -> tuple[Panel, ...]:
                 About(
                     202 + 2 * place,
                     "Today, of a usual day" if day == "today" else "Yesterday, of a usual day",
-                    f"{day.capitalize()} {whole}: the mean of that weekday over the last four weeks." + NOT_BY_MODEL,
+                    f"{day.capitalize()} {whole}: the mean of that weekday over the last four weeks; "
+                    "of all days of the previous month until a week is on record." + NOT_BY_MODEL,
                     width=6,
                     height=4,
                     empty=_NO_HISTORY,
