@@ -89,6 +89,11 @@ MODEL: Final = Variable(
     "Model",
     'label_values({__name__=~"openai:project_model_workflow:(cost_usd|requests):sum7d"}, model_family)',
 )
+MODEL_CHOSEN: Final = (
+    r'model=~"(?:openai/)?(?:$model)(?:-preview)?(?:-[0-9]{4}-[0-9]{2}-[0-9]{2}|-[0-9]{4})?(?:-preview)?"'
+)
+"""Matches how bill, usage and traces spell the chosen families: with and without a date. Fine-tuned names have none."""
+
 TEAM: Final = Variable("team", "Team", "label_values(openai:workflow:info, team)")
 # A team is its workflows: what follows the workflow follows the team.
 WORKFLOW: Final = Variable(

@@ -17,7 +17,7 @@ from tests.grafana.simulated_past import DAY, END, LAST_LOOK, READ_OFF, TODAY, R
 pytestmark = pytest.mark.timeout(600)
 
 BOARDS: Final = {file.stem: read(file) for file in DASHBOARDS}
-MONTH_BEGAN: Final = TODAY - 9 * DAY
+MONTH_BEGAN: Final = TODAY - 15 * DAY
 FIRST_DAY: Final = MONTH_BEGAN - DAY
 """On the first day of the record its yesterday is seen too."""
 DAYS: Final = range(FIRST_DAY, TODAY + DAY, DAY)

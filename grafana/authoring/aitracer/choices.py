@@ -38,8 +38,6 @@ WORKFLOW: Final = Variable(
 
 SOURCE_CHOSEN: Final = 'source="$source"'
 CHOSEN: Final = 'source="$source", window="$window"'
-# A model is compared by its exact name or by its family, and other dashboards choose families.
-MODEL_CHOSEN: Final = r'model=~"(?:$model)(?:-preview)?(?:-[0-9]{4}-[0-9]{2}-[0-9]{2}|-[0-9]{4})?(?:-preview)?"'
 PROJECT_CHOSEN: Final = 'project=~"$project"'
 WORKFLOW_CHOSEN: Final = 'workflow=~"$workflow"'
 # What only traces know belongs to no team, and is never hidden.

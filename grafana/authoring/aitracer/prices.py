@@ -9,7 +9,6 @@ from grafana.authoring.aitracer.choices import (
     CHOSEN,
     DRIFT,
     EACH_DAY,
-    MODEL_CHOSEN,
     NO_DRIFT,
     NOT_BY_DAYS,
     SHARE,
@@ -18,6 +17,7 @@ from grafana.authoring.aitracer.choices import (
     per_closed_day,
 )
 from grafana.authoring.amendments import below_zero, words_cell
+from grafana.authoring.boards import MODEL_CHOSEN
 from grafana.authoring.days import END
 from grafana.authoring.panels import (
     ONE_DAY,

@@ -5,7 +5,6 @@ from typing import Final
 from grafana.authoring.aitracer.choices import (
     CHOSEN,
     EACH_DAY,
-    MODEL_CHOSEN,
     NO_TRACES,
     NOT_BY_DAYS,
     NOT_BY_PROJECT,
@@ -20,6 +19,7 @@ from grafana.authoring.aitracer.choices import (
     named,
     per_closed_day,
 )
+from grafana.authoring.boards import MODEL_CHOSEN
 from grafana.authoring.days import END
 from grafana.authoring.panels import ONE_DAY, About, Column, Panel, Query, bars, rows
 

@@ -1,11 +1,11 @@
 """The bill's lines, and what no workflow takes."""
 
 from grafana.authoring import palette
+from grafana.authoring.boards import MODEL_CHOSEN
 from grafana.authoring.days import IN_RANGE, PROJECT_CHOSEN, per_day
 from grafana.authoring.panels import ONE_DAY, About, Column, Panel, Query, bars, legend_table, rows, share_cell
 from grafana.authoring.spending.choices import (
     LINES_CHOSEN,
-    MODEL_CHOSEN,
     NOTHING_BILLED,
     SHARE,
     USD,

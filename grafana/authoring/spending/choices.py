@@ -5,7 +5,7 @@ from typing import Final
 from grafana_foundation_sdk.models import units
 
 from grafana.authoring import palette
-from grafana.authoring.boards import Variable
+from grafana.authoring.boards import MODEL_CHOSEN, Variable
 from grafana.authoring.days import END, IN_RANGE, PROJECT_CHOSEN, per_day
 
 USD: Final = "currency:financial:$"
@@ -18,10 +18,6 @@ SHARE: Final = units.PercentUnit
 
 BUDGET: Final = Variable("budget", "Budget", "label_values(openai_budget_limit_usd, budget)")
 
-# The exporter spells models with and without a date; the choice is a family.
-MODEL_CHOSEN: Final = (
-    r'model=~"(?:openai/)?(?:$model)(?:-preview)?(?:-[0-9]{4}-[0-9]{2}-[0-9]{2}|-[0-9]{4})?(?:-preview)?"'
-)
 OWNER_CHOSEN: Final = 'project=~"$project", workflow=~"$workflow"'
 LINES_CHOSEN: Final = f"{OWNER_CHOSEN}, {MODEL_CHOSEN}"
 FAMILY_CHOSEN: Final = 'workflow=~"$workflow", model_family=~"$model"'

@@ -6,6 +6,9 @@ from grafana.authoring.spending.choices import PROJECT_CHOSEN_NOW, SEVEN_DAYS_OF
 
 _SHOWN = 7
 
+# Without a past of two weeks, all would have grown from nothing.
+_TWO_WEEKS_KNOWN = 'and on () present_over_time(openai:organization:cost_usd:day{day="yesterday"}[14d] offset 13d)'
+
 
 def movers() -> tuple[Panel, ...]:
     """Return the section's panels."""
@@ -26,16 +29,15 @@ def _movers(panel_id: int, title: str, label: str, key: str, named: str = "") ->
 
     now, before = summed(SEVEN_DAYS_OF_ALL), summed(a_week_before(SEVEN_DAYS_OF_ALL))
     change = f"(({now} or 0 * {before}) - ({before} or 0 * {now}))"
-    moved_most = f"topk({_SHOWN}, abs({change}))"
+    moved_most = f"(topk({_SHOWN}, abs({change})) {_TWO_WEEKS_KNOWN})"
     return rows(
         About(
             panel_id,
             f"{title} that moved most",
             "Billed in the last seven closed UTC days against the seven before: the seven largest changes in dollars, "
-            "up or down. No per cent: nothing was billed before. In the first two weeks of the record days are missing "
-            "from before, and all seems to have grown.",
+            "up or down. No per cent: nothing was billed before.",
             height=9,
-            empty="Nothing billed for this choice, or the recording rules are not loaded",
+            empty="Needs two weeks of the recording rules, or nothing was billed for this choice",
         ),
         {label: title.removesuffix("s")},
         (

@@ -1,6 +1,7 @@
 """What one token, one request and one million tokens cost, and what the prompt cache saves."""
 
 from grafana.authoring import palette
+from grafana.authoring.boards import MODEL_CHOSEN
 from grafana.authoring.days import PROJECT_CHOSEN, settled_per_day
 from grafana.authoring.panels import (
     ONE_DAY,
@@ -14,7 +15,6 @@ from grafana.authoring.panels import (
 )
 from grafana.authoring.spending.choices import (
     FAMILY_CHOSEN,
-    MODEL_CHOSEN,
     OWNER_CHOSEN,
     SEVEN_DAYS,
     SHARE,

@@ -3,6 +3,7 @@
 from grafana_foundation_sdk.models import units
 
 from grafana.authoring import palette
+from grafana.authoring.boards import MODEL_CHOSEN
 from grafana.authoring.days import END, PROJECT_CHOSEN
 from grafana.authoring.panels import (
     About,
@@ -22,7 +23,6 @@ from grafana.authoring.usage.choices import (
     BY_HOUR,
     CACHED_INPUT,
     LESS,
-    MODEL_CHOSEN,
     MODELS_CHOSEN,
     NAMED,
     ONE_HOUR,

@@ -8,10 +8,6 @@ from grafana.authoring.panels import Query
 ONE_HOUR: Final = "1h"
 
 FAMILY_CHOSEN: Final = 'workflow=~"$workflow", model_family=~"$model"'
-# Limits spell models with and without a date; the choice is a family.
-MODEL_CHOSEN: Final = (
-    r'model=~"(?:openai/)?(?:$model)(?:-preview)?(?:-[0-9]{4}-[0-9]{2}-[0-9]{2}|-[0-9]{4})?(?:-preview)?"'
-)
 WORKFLOW_CHOSEN: Final = 'workflow=~"$workflow"'
 
 ALL_INPUT: Final = 'token_type=~"input|input_cached|input_cache_write"'
