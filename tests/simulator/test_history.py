@@ -162,3 +162,10 @@ def test_rules_that_cannot_be_read_are_named_before_anything_is_lived_through(
     assert main(["simulate-history", *places, "--prometheus.rules", str(file)]) == 1
     assert re.match(rf"openai-usage-exporter: {file} .*{reason}", capsys.readouterr().err)
     assert not (tmp_path / "data").exists()
+
+
+def test_a_rule_that_prometheus_does_not_understand_is_named(tmp_path: Path) -> None:
+    required_program("promtool")
+    rule = RecordingRule("a:b:c", "sum(")
+    with pytest.raises(ProgramError, match=r"the rule a:b:c: .*parse error"):
+        record(tmp_path, [rule], lambda _rule: [Run(END, END, 1)], find=required_program)

@@ -43,7 +43,9 @@ def make_history(  # noqa: PLR0913 - all by name
         ConfigurationError: its configuration cannot.
     """
     if (life.state / STATE_FILE).exists():
-        raise ProgramError(f"{life.state} holds a state: the history makes one of its own; name another folder")
+        raise ProgramError(
+            f"{life.state} holds a state: the history makes one of its own; remove it or name another folder"
+        )
     rules = recording_rules(*rule_files)
     for name in ("prometheus", "promtool"):
         program(name)

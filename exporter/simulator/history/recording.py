@@ -143,7 +143,8 @@ def _recorded(client: httpx.Client, url: str, rule: RecordingRule, runs: Iterabl
             f"{url}/api/v1/query_range",
             data={"query": rule.expression, "start": run.first, "end": run.last, "step": run.step},
         )
-        answer.raise_for_status()
+        if not answer.is_success:
+            raise ProgramError(f"Prometheus cannot evaluate the rule {rule.name}: {answer.text[:500]}")
         for found in answer.json()["data"]["result"]:
             values.setdefault(_series(rule, found["metric"]), {}).update(found["values"])
     for series, by_moment in values.items():
