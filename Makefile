@@ -28,9 +28,9 @@ demo: $(RUNTIME) ## serve a simulated organization on http://127.0.0.1:10185
 stack: $(RUNTIME) ## the demo with a history, Prometheus, its rules and Alertmanager; both must be installed
 	@$(BIN)/python -m deploy.local.stack
 
-# A file's tests stay together: many share one simulated life.
+# A file's tests stay together: many share one simulated life. In the order of folders, for the long ones come first.
 test: $(DEVELOPMENT) ## run all the tests
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 check: lint types test ## lint, types and tests
 

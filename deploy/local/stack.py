@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,59 +99,15 @@ def stack(
             rule_files=rule_files,
             tell=tell,
         )
-        prometheus_file = folder / "prometheus.yml"
-        prometheus_file.write_text(_prometheus_configuration(addresses, rule_files), encoding="utf-8")
-        ours = [sys.executable, "-m", "exporter"]
-        commands = {
-            "simulator": (
-                [
-                    *ours,
-                    "simulate",
-                    f"--web.listen-address={addresses.simulator}",
-                    f"--traces.since={end}",
-                    f"--seed={seed}",
-                ],
-                f"http://{addresses.simulator}/",
-            ),
-            "exporter": (
-                [
-                    *ours,
-                    f"--config.file={configuration}",
-                    f"--storage.path={folder / 'state'}",
-                    f"--web.listen-address={addresses.exporter}",
-                ],
-                f"http://{addresses.exporter}/-/ready",
-            ),
-            "alertmanager": (
-                [
-                    programs["alertmanager"],
-                    f"--config.file={CONFIGURATIONS / 'alertmanager' / 'alertmanager.yml'}",
-                    f"--storage.path={folder / 'alertmanager'}",
-                    f"--web.listen-address={addresses.alertmanager}",
-                    "--cluster.listen-address=",
-                ],
-                f"http://{addresses.alertmanager}/-/ready",
-            ),
-            "prometheus": (
-                [
-                    programs["prometheus"],
-                    f"--config.file={prometheus_file}",
-                    f"--storage.tsdb.path={folder / 'data'}",
-                    "--storage.tsdb.retention.time=400d",
-                    f"--web.listen-address={addresses.prometheus}",
-                ],
-                f"http://{addresses.prometheus}/-/ready",
-            ),
-        }
-        environment = {
-            KEY_VARIABLE: DEFAULT_ADMIN_KEY,
-            BASE_URL_VARIABLE: f"http://{addresses.simulator}/v1",
-        }
+        (folder / "prometheus.yml").write_text(_prometheus_configuration(addresses, rule_files), encoding="utf-8")
+        environment = {KEY_VARIABLE: DEFAULT_ADMIN_KEY, BASE_URL_VARIABLE: f"http://{addresses.simulator}/v1"}
         processes = {}
-        for server, (command, ready_url) in commands.items():
-            tell(f"stack: starting {server}")
-            log = folder / f"{server}.log"
-            processes[server] = servers.enter_context(running(command, log, ready_url, environment=environment))
+        for server in _servers(addresses, folder, programs, configuration, since=end, seed=seed):
+            tell(f"stack: starting {server.name}")
+            log = folder / f"{server.name}.log"
+            processes[server.name] = servers.enter_context(
+                running(server.command, log, server.ready_url, environment=environment)
+            )
 
         def dead() -> list[str]:
             ended = [server for server, process in processes.items() if process.poll() is not None]
@@ -161,6 +117,65 @@ def stack(
             return ended
 
         yield dead
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    name: str
+    command: Sequence[str]
+    ready_url: str
+
+
+def _servers(  # noqa: PLR0913 - two of them by name
+    addresses: Addresses, folder: Path, programs: Mapping[str, str], configuration: Path, *, since: int, seed: str
+) -> list[_Server]:
+    """Return all of them in the order in which they are started: nobody asks who is not there yet."""
+    ours = [sys.executable, "-m", "exporter"]
+    return [
+        _Server(
+            "simulator",
+            [
+                *ours,
+                "simulate",
+                f"--web.listen-address={addresses.simulator}",
+                f"--traces.since={since}",
+                f"--seed={seed}",
+            ],
+            f"http://{addresses.simulator}/",
+        ),
+        _Server(
+            "exporter",
+            [
+                *ours,
+                f"--config.file={configuration}",
+                f"--storage.path={folder / 'state'}",
+                f"--web.listen-address={addresses.exporter}",
+            ],
+            f"http://{addresses.exporter}/-/ready",
+        ),
+        _Server(
+            "alertmanager",
+            [
+                programs["alertmanager"],
+                f"--config.file={CONFIGURATIONS / 'alertmanager' / 'alertmanager.yml'}",
+                f"--storage.path={folder / 'alertmanager'}",
+                f"--web.listen-address={addresses.alertmanager}",
+                "--cluster.listen-address=",
+            ],
+            f"http://{addresses.alertmanager}/-/ready",
+        ),
+        _Server(
+            "prometheus",
+            [
+                programs["prometheus"],
+                f"--config.file={folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                "--storage.tsdb.retention.time=400d",
+                f"--web.listen-address={addresses.prometheus}",
+            ],
+            f"http://{addresses.prometheus}/-/ready",
+        ),
+    ]
 
 
 def _called_here(name: str) -> str:

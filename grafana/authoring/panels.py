@@ -1,7 +1,7 @@
 """Panels with one look: what every dashboard agrees on, so that each says only what it shows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
 from grafana_foundation_sdk.builders import (
@@ -45,7 +45,7 @@ from grafana_foundation_sdk.models.piechart import PieChartLegendValues, PieChar
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from grafana_foundation_sdk.models.text import TextMode
 
-from grafana.authoring.palette import FIXED_BY_SERIES, GOOD, WATCH
+from grafana.authoring.palette import FIXED_BY_SERIES, GOOD
 
 DATASOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 ONE_DAY: Final = "1d"
@@ -54,11 +54,6 @@ Panel: TypeAlias = (
     timeseries.Panel | stat.Panel | bargauge.Panel | barchart.Panel | piechart.Panel | table.Panel | text.Panel
 )
 """Every kind of panel that is used here; all of them take `.id`, `.span`, `.height` and more, as the SDK says."""
-
-# An empty cell is not an empty table.
-_NO_CELL: Final = "-"
-_NARROW: Final = {"custom.minWidth": 60}
-_NAMES: Final = {"custom.minWidth": 90}
 
 Steps = Sequence[tuple[float | None, str]]
 """Thresholds: from which value on (None: from the least), which colour."""
@@ -136,7 +131,7 @@ def number(  # noqa: PLR0913 - all but three by name
     panel = (
         stat.Panel()
         .unit(unit)
-        .thresholds(_thresholds(steps))
+        .thresholds(thresholds_of(steps))
         .reduce_options(_last())
         .color_mode(BigValueColorMode.VALUE)
         .graph_mode(BigValueGraphMode.AREA if sparkline else BigValueGraphMode.NONE)
@@ -147,7 +142,7 @@ def number(  # noqa: PLR0913 - all but three by name
         panel = panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.FIXED).fixed_color(colour))
     if decimals is not None:
         panel = panel.decimals(decimals)
-    return _common(panel, about, _targets(queries, instant=not sparkline))
+    return finished(panel, about, targets_of(queries, instant=not sparkline))
 
 
 def bar_list(  # noqa: PLR0913 - all but three by name
@@ -163,7 +158,7 @@ def bar_list(  # noqa: PLR0913 - all but three by name
     panel = (
         bargauge.Panel()
         .unit(unit)
-        .thresholds(_thresholds(steps))
+        .thresholds(thresholds_of(steps))
         .reduce_options(_last())
         .orientation(VizOrientation.HORIZONTAL)
         .display_mode(BarGaugeDisplayMode.BASIC)
@@ -175,7 +170,7 @@ def bar_list(  # noqa: PLR0913 - all but three by name
         panel = panel.max(most)
     if decimals is not None:
         panel = panel.decimals(decimals)
-    return _common(panel, about, _targets(queries, instant=True))
+    return finished(panel, about, targets_of(queries, instant=True))
 
 
 def share(about: About, unit: str, queries: Sequence[Query]) -> piechart.Panel:
@@ -195,7 +190,7 @@ def share(about: About, unit: str, queries: Sequence[Query]) -> piechart.Panel:
         )
         .tooltip(_tooltip())
     )
-    return _common(_coloured_by_name(panel), about, _targets(queries, instant=True))
+    return finished(_coloured_by_name(panel), about, targets_of(queries, instant=True))
 
 
 def categories(  # noqa: PLR0913 - all but three by name
@@ -208,7 +203,7 @@ def categories(  # noqa: PLR0913 - all but three by name
     colour: str | None = None,
 ) -> barchart.Panel:
     """Draw a bar for each row of a table: weeks, months, names."""
-    panel = barchart.Panel().unit(unit).no_value(about.empty).thresholds(_thresholds(((None, GOOD),)))
+    panel = barchart.Panel().unit(unit).no_value(about.empty).thresholds(thresholds_of(((None, GOOD),)))
     panel = panel.legend(common.VizLegendOptions().show_legend(False))  # noqa: FBT003 - the SDK's own
     for name, options in transformations:
         panel = panel.with_transformation(DataTransformerConfig(id_val=name, options=dict(options)))
@@ -216,130 +211,13 @@ def categories(  # noqa: PLR0913 - all but three by name
         panel = panel.time_from(time_from)
     if colour is not None:
         panel = panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.FIXED).fixed_color(colour))
-    return _common(panel, about, _targets(queries, instant=False))
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table.
-
-    Attributes:
-        title: its head.
-        expression: PromQL, evaluated once, now; what the rows are called is in its labels.
-        unit: of its values.
-        decimals: None for Grafana's choice.
-        properties: more of the field's configuration, such as `custom.cellOptions`.
-    """
-
-    title: str
-    expression: str
-    unit: str
-    decimals: int | None = None
-    properties: Mapping[str, Any] = field(default_factory=dict)
-
-
-def rows(  # noqa: PLR0913 - all but three by name
-    about: About,
-    names: Mapping[str, str],
-    columns: Sequence[Column],
-    *,
-    sort: str = "",
-    hidden: Sequence[str] = (),
-    widths: Mapping[str, int] | None = None,
-) -> table.Panel:
-    """Show a table.
-
-    Args:
-        about: the panel.
-        names: labels that name a row, each with the head of its column, in order.
-        columns: what is known of each row; every expression must keep just the labels in `names` and `hidden`.
-        sort: the column that decides the order, most first; the first one where nothing is said.
-        hidden: labels that tell rows apart and are not shown.
-        widths: of columns of names, by label, in pixels; else they share what is left.
-    """
-    panel = table.Panel().no_value(about.empty).thresholds(_thresholds(((None, "text"),))).unit("none")
-    shown = {f"Value #{_reference(place)}": column.title for place, column in enumerate(columns)}
-    if len(columns) == 1:
-        shown = {"Value": columns[0].title} | shown
-    order = [*names, *shown]
-    panel = (
-        panel.with_transformation(DataTransformerConfig(id_val="merge", options={}))
-        .with_transformation(
-            DataTransformerConfig(
-                id_val="organize",
-                options={
-                    "excludeByName": dict.fromkeys(("Time", *hidden), True),
-                    "indexByName": {name: place for place, name in enumerate(order)},
-                    "renameByName": {**names, **shown},
-                },
-            )
-        )
-        .with_transformation(
-            DataTransformerConfig(
-                id_val="sortBy", options={"fields": {}, "sort": [{"field": sort or columns[0].title, "desc": True}]}
-            )
-        )
-    )
-    for label, title in names.items():
-        properties: dict[str, Any] = {"noValue": _NO_CELL, **_NAMES}
-        if widths and label in widths:
-            properties["custom.width"] = widths[label]
-        panel = panel.override_by_name(title, [DynamicConfigValue(name, value) for name, value in properties.items()])
-    for column in columns:
-        properties = {"unit": column.unit, "noValue": _NO_CELL, **_NARROW, **column.properties}
-        if column.decimals is not None:
-            properties["decimals"] = column.decimals
-        panel = panel.override_by_name(
-            column.title, [DynamicConfigValue(name, value) for name, value in properties.items()]
-        )
-    queries = [Query(column.expression) for column in columns]
-    return _common(panel, about, _targets(queries, instant=True, as_table=True))
+    return finished(panel, about, targets_of(queries, instant=False))
 
 
 def words(about: About, content: str) -> text.Panel:
     """Show text, in Markdown."""
     panel = text.Panel().mode(TextMode.MARKDOWN).content(content).title(about.title).description(about.description)
     return panel.id(about.id).span(about.width).height(about.height)
-
-
-def share_cell(steps: Steps) -> dict[str, Any]:
-    """Properties of a column of shares: a bar up to 1, coloured by threshold."""
-    return {
-        "custom.cellOptions": {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
-        "min": 0,
-        "max": 1,
-        **threshold_properties(steps),
-    }
-
-
-def change_cell() -> dict[str, Any]:
-    """Properties of a column of changes in cost: more is marked, less is good."""
-    return text_colour_cell(((None, GOOD), (0, "text"), (1e-9, WATCH)))
-
-
-def yes_or_no_cell(yes: str, no: str, *, yes_colour: str, no_colour: str) -> dict[str, Any]:
-    """Properties of a column of 1 and 0, in words."""
-    words_by_value = {
-        "1": {"text": yes, "color": yes_colour, "index": 0},
-        "0": {"text": no, "color": no_colour, "index": 1},
-    }
-    return {
-        "custom.cellOptions": {"type": "color-text"},
-        "mappings": [{"type": "value", "options": words_by_value}],
-    }
-
-
-def text_colour_cell(steps: Steps) -> dict[str, Any]:
-    """Properties of a column whose values are coloured by threshold."""
-    return {"custom.cellOptions": {"type": "color-text"}, **threshold_properties(steps)}
-
-
-def threshold_properties(steps: Steps) -> dict[str, Any]:
-    """Properties that set a field's own thresholds."""
-    return {
-        "thresholds": {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in steps]},
-        "color": {"mode": "thresholds"},
-    }
 
 
 def series_property(panel: timeseries.Panel, legend: str, properties: Mapping[str, Any]) -> timeseries.Panel:
@@ -365,7 +243,7 @@ def dashed(panel: timeseries.Panel, legend: str) -> timeseries.Panel:
 def threshold_lines(panel: timeseries.Panel, steps: Steps) -> timeseries.Panel:
     """Draw thresholds as dashed lines."""
     style = common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED)
-    return panel.thresholds(_thresholds(steps)).thresholds_style(style)
+    return panel.thresholds(thresholds_of(steps)).thresholds_style(style)
 
 
 def _series(about: About, unit: str, queries: Sequence[Query]) -> timeseries.Panel:
@@ -383,7 +261,7 @@ def _series(about: About, unit: str, queries: Sequence[Query]) -> timeseries.Pan
         )
         .tooltip(_tooltip())
     )
-    return _common(_coloured_by_name(panel), about, _targets(queries, instant=False))
+    return finished(_coloured_by_name(panel), about, targets_of(queries, instant=False))
 
 
 def legend_table(panel: timeseries.Panel, *calculations: str, beside: bool = True) -> timeseries.Panel:
@@ -403,7 +281,8 @@ _Queried = TypeVar(
 )
 
 
-def _common(panel: _Queried, about: About, targets: Sequence[prometheus.Dataquery]) -> _Queried:
+def finished(panel: _Queried, about: About, targets: Sequence[prometheus.Dataquery]) -> _Queried:
+    """Give a panel what it says of itself, and its queries."""
     panel = panel.id(about.id).title(about.title).description(about.description)
     panel = panel.datasource(DATASOURCE).span(about.width).height(about.height)
     for target in targets:
@@ -411,10 +290,11 @@ def _common(panel: _Queried, about: About, targets: Sequence[prometheus.Dataquer
     return panel
 
 
-def _targets(queries: Sequence[Query], *, instant: bool, as_table: bool = False) -> list[prometheus.Dataquery]:
+def targets_of(queries: Sequence[Query], *, instant: bool, as_table: bool = False) -> list[prometheus.Dataquery]:
+    """Return queries as Grafana takes them, named A, B and so on."""
     targets = []
     for place, query in enumerate(queries):
-        target = prometheus.Dataquery().expr(query.expression).ref_id(_reference(place)).datasource(DATASOURCE)
+        target = prometheus.Dataquery().expr(query.expression).ref_id(reference(place)).datasource(DATASOURCE)
         target = target.instant() if instant else target.range()
         target = target.format(PromQueryFormat.TABLE if as_table else PromQueryFormat.TIME_SERIES)
         if query.legend:
@@ -425,11 +305,13 @@ def _targets(queries: Sequence[Query], *, instant: bool, as_table: bool = False)
     return targets
 
 
-def _reference(place: int) -> str:
+def reference(place: int) -> str:
+    """Return what the query at that place is called."""
     return chr(ord("A") + place)
 
 
-def _thresholds(steps: Steps) -> dashboard.ThresholdsConfig:
+def thresholds_of(steps: Steps) -> dashboard.ThresholdsConfig:
+    """Return thresholds as Grafana takes them."""
     return (
         dashboard.ThresholdsConfig()
         .mode(ThresholdsMode.ABSOLUTE)

@@ -18,18 +18,8 @@ from grafana.authoring.aitracer.choices import (
 )
 from grafana.authoring.amendments import below_zero
 from grafana.authoring.days import END
-from grafana.authoring.panels import (
-    ONE_DAY,
-    About,
-    Column,
-    Panel,
-    Query,
-    bar_list,
-    bars,
-    legend_table,
-    rows,
-    series_property,
-)
+from grafana.authoring.panels import ONE_DAY, About, Panel, Query, bar_list, bars, legend_table, series_property
+from grafana.authoring.tables import Column, rows
 
 _TEXT_SIZE: Final = 11
 _REST: Final = {"mode": "fixed", "fixedColor": palette.REST}

@@ -19,17 +19,8 @@ from grafana.authoring.aitracer.choices import (
 from grafana.authoring.amendments import below_zero, words_cell
 from grafana.authoring.boards import MODEL_CHOSEN
 from grafana.authoring.days import END
-from grafana.authoring.panels import (
-    ONE_DAY,
-    About,
-    Column,
-    Panel,
-    Query,
-    dashed,
-    line,
-    rows,
-    series_property,
-)
+from grafana.authoring.panels import ONE_DAY, About, Panel, Query, dashed, line, series_property
+from grafana.authoring.tables import Column, rows
 
 _SHOWN: Final = 8
 _DERIVED: Final = (

@@ -23,7 +23,8 @@ from grafana.authoring.aitracer.choices import (
 )
 from grafana.authoring.amendments import words_cell
 from grafana.authoring.days import END
-from grafana.authoring.panels import ONE_DAY, About, Column, Panel, Query, legend_table, line, rows
+from grafana.authoring.panels import ONE_DAY, About, Panel, Query, legend_table, line
+from grafana.authoring.tables import Column, rows
 
 _SHOWN: Final = 10
 _WIDTH: Final = {"custom.width": 85}

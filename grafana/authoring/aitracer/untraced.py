@@ -21,7 +21,8 @@ from grafana.authoring.aitracer.choices import (
 )
 from grafana.authoring.boards import MODEL_CHOSEN
 from grafana.authoring.days import END
-from grafana.authoring.panels import ONE_DAY, About, Column, Panel, Query, bars, rows
+from grafana.authoring.panels import ONE_DAY, About, Panel, Query, bars
+from grafana.authoring.tables import Column, rows
 
 _WIDTH: Final = {"custom.width": 74}
 _SHOWN: Final = 6

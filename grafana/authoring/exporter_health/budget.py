@@ -5,7 +5,8 @@ from grafana_foundation_sdk.models import units
 from grafana.authoring import palette
 from grafana.authoring.amendments import by_order
 from grafana.authoring.exporter_health.choices import HOUR, NO_EXPORTER, chosen
-from grafana.authoring.panels import About, Column, Panel, Query, bars, line, rows, text_colour_cell
+from grafana.authoring.panels import About, Panel, Query, bars, line
+from grafana.authoring.tables import Column, rows, text_colour_cell
 
 
 def budget() -> tuple[Panel, ...]:

@@ -7,7 +7,8 @@ from grafana_foundation_sdk.models import units
 from grafana.authoring import palette
 from grafana.authoring.amendments import words_cell
 from grafana.authoring.exporter_health.choices import HOUR, NO_EXPORTER, chosen
-from grafana.authoring.panels import About, Column, Panel, Query, bars, dashed, line, rows, series_property
+from grafana.authoring.panels import About, Panel, Query, bars, dashed, line, series_property
+from grafana.authoring.tables import Column, rows
 
 _HELD: Final = (
     "Counters never fall. What OpenAI takes back they hold until as much is used again, and stand still until then; "

@@ -7,7 +7,8 @@ from grafana_foundation_sdk.models import units
 from grafana.authoring import palette
 from grafana.authoring.amendments import words_cell
 from grafana.authoring.exporter_health.choices import NO_EXPORTER, chosen, share_of_allowed_age
-from grafana.authoring.panels import About, Column, Panel, Query, line, rows, threshold_lines
+from grafana.authoring.panels import About, Panel, Query, line, threshold_lines
+from grafana.authoring.tables import Column, rows
 
 _WORST: Final = "Of several exporters, the worst."
 _OUTCOMES: Final = {1: ("succeeded", palette.GOOD), 0: ("failed", palette.WATCH)}

@@ -6,7 +6,8 @@ from grafana_foundation_sdk.models.common import LineInterpolation
 from grafana.authoring import palette
 from grafana.authoring.amendments import by_order, words_cell
 from grafana.authoring.exporter_health.choices import NO_EXPORTER, chosen, limit
-from grafana.authoring.panels import About, Column, Panel, Query, dashed, line, rows, series_property
+from grafana.authoring.panels import About, Panel, Query, dashed, line, series_property
+from grafana.authoring.tables import Column, rows
 
 _RESTORED = {1: ("continued", palette.GOOD), 0: ("began anew", palette.WATCH)}
 _LOADED = {1: ("loaded", palette.GOOD), 0: ("refused", palette.WATCH)}

@@ -3,7 +3,7 @@
 from grafana.authoring import palette
 from grafana.authoring.boards import MODEL_CHOSEN
 from grafana.authoring.days import IN_RANGE, PROJECT_CHOSEN, per_day
-from grafana.authoring.panels import ONE_DAY, About, Column, Panel, Query, bars, legend_table, rows, share_cell
+from grafana.authoring.panels import ONE_DAY, About, Panel, Query, bars, legend_table
 from grafana.authoring.spending.choices import (
     LINES_CHOSEN,
     NOTHING_BILLED,
@@ -12,6 +12,7 @@ from grafana.authoring.spending.choices import (
     USD_AXIS,
     WITH_NAME,
 )
+from grafana.authoring.tables import Column, rows, share_cell
 
 _ALL_MAPPED = "All of it belongs to a workflow"
 

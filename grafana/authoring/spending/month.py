@@ -2,20 +2,7 @@
 
 from grafana.authoring import palette
 from grafana.authoring.days import PROJECT_CHOSEN
-from grafana.authoring.panels import (
-    ONE_DAY,
-    About,
-    Column,
-    Panel,
-    Query,
-    dashed,
-    line,
-    number,
-    rows,
-    share_cell,
-    text_colour_cell,
-    yes_or_no_cell,
-)
+from grafana.authoring.panels import ONE_DAY, About, Panel, Query, dashed, line, number
 from grafana.authoring.spending.choices import (
     LINES_CHOSEN,
     NOT_BY_MODEL,
@@ -27,6 +14,7 @@ from grafana.authoring.spending.choices import (
     USD_AXIS,
     WORKFLOW_CHOSEN,
 )
+from grafana.authoring.tables import Column, rows, share_cell, text_colour_cell, yes_or_no_cell
 
 _NO_RULES = "No forecast: the recording rules are not loaded"
 _FORECAST = f"sum(openai:project_workflow:cost_usd:month_forecast{{{OWNER_CHOSEN}}})"

@@ -1,8 +1,9 @@
 """What costs more or less than a week ago."""
 
 from grafana.authoring.days import a_week_before
-from grafana.authoring.panels import About, Column, Panel, change_cell, rows
+from grafana.authoring.panels import About, Panel
 from grafana.authoring.spending.choices import PROJECT_CHOSEN_NOW, SEVEN_DAYS_OF_ALL, SHARE, USD
+from grafana.authoring.tables import Column, change_cell, rows
 
 _SHOWN = 7
 

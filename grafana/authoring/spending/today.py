@@ -2,18 +2,7 @@
 
 from grafana.authoring import palette
 from grafana.authoring.days import PROJECT_CHOSEN, per_day
-from grafana.authoring.panels import (
-    ONE_DAY,
-    About,
-    Column,
-    Panel,
-    Query,
-    bars,
-    dashed,
-    number,
-    rows,
-    text_colour_cell,
-)
+from grafana.authoring.panels import ONE_DAY, About, Panel, Query, bars, dashed, number
 from grafana.authoring.spending.choices import (
     ABOVE_USUAL,
     NOT_BY_MODEL,
@@ -25,6 +14,7 @@ from grafana.authoring.spending.choices import (
     WITH_NAME,
     WORKFLOW_CHOSEN,
 )
+from grafana.authoring.tables import Column, rows, text_colour_cell
 
 _FRESH = "openai:project_workflow:fresh_cost_usd:day"
 _EXPECTED = "openai:project_workflow:expected_cost_usd:day"

@@ -3,16 +3,7 @@
 from grafana.authoring import palette
 from grafana.authoring.boards import MODEL_CHOSEN
 from grafana.authoring.days import PROJECT_CHOSEN, settled_per_day
-from grafana.authoring.panels import (
-    ONE_DAY,
-    About,
-    Column,
-    Panel,
-    Query,
-    line,
-    rows,
-    share_cell,
-)
+from grafana.authoring.panels import ONE_DAY, About, Panel, Query, line
 from grafana.authoring.spending.choices import (
     FAMILY_CHOSEN,
     OWNER_CHOSEN,
@@ -21,6 +12,7 @@ from grafana.authoring.spending.choices import (
     USD,
     USD_AXIS,
 )
+from grafana.authoring.tables import Column, rows, share_cell
 
 _TOKENS = f'openai:project_model_workflow_token_type:tokens:sum7d{{{OWNER_CHOSEN}, model_family=~"$model"'
 _REQUESTS = f'openai:project_model_workflow:requests:sum7d{{{OWNER_CHOSEN}, model_family=~"$model"}}'

@@ -2,17 +2,7 @@
 
 from grafana.authoring import palette
 from grafana.authoring.days import END
-from grafana.authoring.panels import (
-    ONE_DAY,
-    About,
-    Column,
-    Panel,
-    Query,
-    bar_list,
-    bars,
-    legend_table,
-    rows,
-)
+from grafana.authoring.panels import ONE_DAY, About, Panel, Query, bar_list, bars, legend_table
 from grafana.authoring.spending.choices import (
     LINES_CHOSEN,
     NOTHING_BILLED,
@@ -25,6 +15,7 @@ from grafana.authoring.spending.choices import (
     WITH_NAME,
     WITH_OWNER,
 )
+from grafana.authoring.tables import Column, rows
 
 _SHOWN = 10
 _CLOCK = "Billed, by the UTC day it was used on, as it settled; the last two days are still coming in."

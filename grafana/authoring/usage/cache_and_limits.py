@@ -5,19 +5,8 @@ from grafana_foundation_sdk.models import units
 from grafana.authoring import palette
 from grafana.authoring.boards import MODEL_CHOSEN
 from grafana.authoring.days import END, PROJECT_CHOSEN
-from grafana.authoring.panels import (
-    About,
-    Column,
-    Panel,
-    Query,
-    bar_list,
-    dashed,
-    line,
-    rows,
-    series_property,
-    share_cell,
-    text_colour_cell,
-)
+from grafana.authoring.panels import About, Panel, Query, bar_list, dashed, line, series_property
+from grafana.authoring.tables import Column, rows, share_cell, text_colour_cell
 from grafana.authoring.usage.choices import (
     ALL_INPUT,
     BY_HOUR,

@@ -5,18 +5,8 @@ from grafana_foundation_sdk.models import units
 from grafana.authoring import palette
 from grafana.authoring.amendments import by_order
 from grafana.authoring.days import END, PROJECT_CHOSEN
-from grafana.authoring.panels import (
-    ONE_DAY,
-    About,
-    Column,
-    Panel,
-    Query,
-    bars,
-    legend_table,
-    rows,
-    text_colour_cell,
-    yes_or_no_cell,
-)
+from grafana.authoring.panels import ONE_DAY, About, Panel, Query, bars, legend_table
+from grafana.authoring.tables import Column, rows, text_colour_cell, yes_or_no_cell
 from grafana.authoring.usage.choices import BY_DAY, MODELS_CHOSEN, MOST, NAMED, WORKFLOW_CHOSEN, exporter_days
 
 DAY = 86_400

@@ -4,18 +4,8 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig
 
 from grafana.authoring import palette
-from grafana.authoring.panels import (
-    ONE_DAY,
-    About,
-    Column,
-    Panel,
-    Query,
-    bars,
-    line,
-    rows,
-    share,
-    share_cell,
-)
+from grafana.authoring.panels import ONE_DAY, About, Panel, Query, bars, line, share
+from grafana.authoring.tables import Column, rows, share_cell
 from grafana.authoring.usage.choices import (
     ALL_INPUT,
     ALL_OUTPUT,
