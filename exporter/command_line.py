@@ -283,7 +283,7 @@ def _add_history(commands: "argparse._SubParsersAction[_Parser]") -> None:
         dest="prometheus_rules",
         type=Path,
         nargs="+",
-        default=[],
+        required=True,
         metavar="FILE",
         help="rule files, with the adapter for traces",
     )

@@ -144,6 +144,12 @@ def test_a_state_that_somebody_needs_is_never_written_over(
     assert not list(tmp_path.glob("data/*/meta.json"))
 
 
+def test_a_history_without_rules_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["simulate-history", "--prometheus.data=x"])
+    assert "--prometheus.rules" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flag", ["--days=0", "--days=367", "--days=x", "--minutes=1441", "--minutes=-1"])
 def test_senseless_spans_are_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
