@@ -26,7 +26,11 @@ Body = Sequence[bytes] | AsyncIterator[bytes]
 
 
 class ClientGoneError(Exception):
-    """The client went away, or took too long to take its answer."""
+    """The client went away, or cannot be spoken with any longer."""
+
+
+class AnswerNotTakenError(ClientGoneError):
+    """The client went away amid its answer, or took too long to take it."""
 
 
 class _RefusedError(Exception):
@@ -191,7 +195,7 @@ class Conversation:
                     for chunk in body:
                         await self._send_slices(chunk)
             except TimeoutError as error:
-                raise ClientGoneError from error
+                raise AnswerNotTakenError from error
         await self._send(h11.EndOfMessage())
 
     async def _send_slices(self, chunk: bytes) -> None:
@@ -216,7 +220,7 @@ class Conversation:
             async with asyncio.timeout(self._limits.write_timeout):
                 await self._writer.drain()
         except OSError as error:
-            raise ClientGoneError from error
+            raise AnswerNotTakenError from error
         finally:
             self._places.flow(self._client)
 

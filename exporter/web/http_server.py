@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from exporter.web.http_conversation import ClientGoneError, Conversation
+from exporter.web.http_conversation import AnswerNotTakenError, ClientGoneError, Conversation
 from exporter.web.limits import DEFAULT_LIMITS, Limits
 from exporter.web.messages import Handler
 from exporter.web.places import Places
@@ -177,6 +177,9 @@ class _Connection:
                 )
                 await conversation.carry_on()
                 writer.close()
+            except AnswerNotTakenError:
+                self._drop_what_is_unsent()
+                raise
             finally:
                 if not plain_writer.is_closing():
                     self._abort(plain_writer.transport)
@@ -214,9 +217,14 @@ class _Connection:
 
     def _abort(self, transport: asyncio.WriteTransport) -> None:
         if transport.get_write_buffer_size() > 0:
-            # What a slow reader has not taken is dropped with a reset, or the kernel would keep it for minutes.
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self._drop_what_is_unsent()
         transport.abort()
+
+    def _drop_what_is_unsent(self) -> None:
+        """Close with a reset: what a slow reader has not taken would stay in the kernel for minutes."""
+        # A transport that has lost its connection has closed the socket already.
+        if self._socket.fileno() >= 0:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
 def _within_open_files(limits: Limits) -> Limits:
