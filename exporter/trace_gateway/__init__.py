@@ -1,0 +1,1 @@
+"""A transparent reverse proxy in front of AITracer's ingest that counts the traces it accepts on the way."""
