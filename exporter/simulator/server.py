@@ -24,7 +24,7 @@ from exporter.simulator.limits import MonthToDate
 from exporter.simulator.organization import ARCHIVED_AT, RENAMED_AT, build_organization
 from exporter.simulator.traces import TraceCounters
 from exporter.simulator.traffic import Traffic
-from exporter.simulator.truth import Rows, true_totals
+from exporter.simulator.truth import Rows, Truth
 from exporter.web.http_server import serving_in_thread
 from exporter.web.messages import Request, Response
 
@@ -58,6 +58,7 @@ class Simulator:
         self._clock = clock
         self._traffic = Traffic(self.organization, seed)
         self._billing = Billing(self._traffic, seed)
+        self._truth = Truth(self._traffic, self._billing)
         self._dice = FaultDice(seed)
         known = KnownDays(self._traffic, self._billing)
         self._api = Api(self.organization, Pages(self.organization, known), MonthToDate(known), self._dice, admin_key)
@@ -74,7 +75,7 @@ class Simulator:
     ) -> dict[str, Rows]:
         """The true totals of the days in [start, end) as known at `as_of`, by default now."""
         now = self._clock() if as_of is None else as_of
-        return true_totals(self._traffic, self._billing, start=start, end=end, as_of=now, apis=apis)
+        return self._truth.totals(start=start, end=end, as_of=now, apis=apis)
 
     def trace_page(self) -> bytes:
         """The page of AITracer's counters."""
