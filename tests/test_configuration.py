@@ -30,6 +30,7 @@ polling:
 labels: {api_key: true, user: true, batch: true, service_tier: true, api_source: true, vector_store: true}
 directory: {spend_limits: false, rate_limits: true, api_keys: true, user_emails: true}
 limits: {series_per_family: 500}
+trace_gateway: {action_group_keys: [group], project_keys: [], label_sets: 50}
 scrape_interval: 30s
 workflows:
   - {workflow: support-bot, team: customer-care, business_unit: retail, action_group: support, match: {project: "s.*"}}
@@ -68,6 +69,8 @@ def test_every_documented_key_is_taken_over() -> None:
         "vector_store",
     }
     assert configuration.limits.series_per_family == 500
+    gateway = configuration.trace_gateway
+    assert (gateway.action_group_keys, gateway.project_keys, gateway.label_sets) == (("group",), (), 50)
     assert configuration.scrape_interval == timedelta(seconds=30)
     directory = configuration.directory
     assert (directory.spend_limits, directory.rate_limits, directory.api_keys, directory.user_emails) == (
@@ -127,6 +130,11 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "labels": dict.fromkeys(("api_key", "user", "batch", "service_tier", "api_source", "vector_store"), False),
         "directory": {"spend_limits": True, "rate_limits": False, "api_keys": False, "user_emails": False},
         "limits": {"series_per_family": 20_000},
+        "trace_gateway": {
+            "action_group_keys": ["actionGroup", "action_group"],
+            "project_keys": ["projectId", "project_id"],
+            "label_sets": 1_000,
+        },
         "scrape_interval": "1m",
         "workflows": [],
         "budgets": [],
@@ -183,7 +191,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_path_and_reason() -> None:
     assert "whole days from 1d to 30d" in by_place["polling.usage_revision_window"]
     assert "whole days from 1d to 30d" in by_place["polling.costs_revision_window"]
     assert by_place["polling.tempo"].startswith("this key is not known; known here: usage_interval, ")
-    sections = "openai, polling, labels, directory, limits, scrape_interval, workflows, budgets, prices"
+    sections = "openai, polling, labels, directory, limits, trace_gateway, scrape_interval, workflows, budgets, prices"
     assert by_place["labells"] == f"this key is not known; known here: {sections}"
 
 

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -31,6 +32,9 @@ MEANINGS = {
     "directory.api_keys": "who owns each API key, when it was last used, when it expires",
     "directory.user_emails": "label `email` of `openai_user_info`; personal data",
     "limits.series_per_family": "counter series a family may have before new ones become `(other)`",
+    "trace_gateway.action_group_keys": "keys of metadata that say a trace's action group, the first one set wins",
+    "trace_gateway.project_keys": "keys of metadata that say a trace's OpenAI project",
+    "trace_gateway.label_sets": "combinations of labels that traces may have before new ones become `(other)`",
     "scrape_interval": "how often Prometheus scrapes; a new series stands at 0 for two of these",
     "workflows": "rules that name the workflow of each row, see below",
     "budgets": "limits of US dollars per calendar month, see below",
@@ -63,8 +67,8 @@ def _keys(model: type[BaseModel], prefix: str) -> list[tuple[str, FieldInfo]]:
 
 
 def _spelled(field: FieldInfo) -> str:
-    if field.default == ():
-        return "[]"
+    if isinstance(field.default, tuple):
+        return f"[{', '.join(field.default)}]"
     if field.default_factory is dict:
         return "{}"
     if isinstance(field.default, bool):
@@ -89,10 +93,11 @@ def test_every_configuration_key_is_explained_and_none_that_is_not_there() -> No
 
 
 def test_the_defaults_are_those_of_an_empty_file() -> None:
-    shown = render_configuration(Configuration(), "https://api.openai.com/v1")
+    shown = yaml.safe_load(render_configuration(Configuration(), "https://api.openai.com/v1"))
     for key, field in _keys(Configuration, ""):
         if field.default is not None:
-            assert f"{key.rpartition('.')[2]}: {_spelled(field)}" in shown
+            section, _, name = key.rpartition(".")
+            assert (shown[section] if section else shown)[name] == yaml.safe_load(_spelled(field)), key
 
 
 def test_every_metric_and_label_in_the_readmes_examples_exists() -> None:

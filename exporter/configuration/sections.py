@@ -84,6 +84,7 @@ WorkflowName = Annotated[Name, AfterValidator(_workflow_name)]
 Dollars = Annotated[Decimal, BeforeValidator(_amount), PlainSerializer(str)]
 Limit = Annotated[Dollars, Field(gt=0, lt=10**15)]
 PricePerToken = Annotated[Dollars, Field(ge=0, lt=1)]
+MetadataKeys = Annotated[tuple[Name, ...], Field(max_length=10)]
 
 
 class _Section(BaseModel):
@@ -149,6 +150,20 @@ class Limits(_Section):
     """Bounds on what is exposed."""
 
     series_per_family: int = Field(20_000, ge=1, le=1_000_000, strict=True)
+
+
+class TraceGateway(_Section):
+    """How the trace gateway names what it counts.
+
+    Attributes:
+        action_group_keys: where metadata, or a span's attributes, say the action group; the first one set wins.
+        project_keys: where they say OpenAI's project.
+        label_sets: combinations of labels that have series of their own before model and project become `(other)`.
+    """
+
+    action_group_keys: MetadataKeys = ("actionGroup", "action_group")
+    project_keys: MetadataKeys = ("projectId", "project_id")
+    label_sets: int = Field(1_000, ge=1, le=100_000, strict=True)
 
 
 class WorkflowMatch(_Section):
@@ -232,6 +247,7 @@ class Configuration(_Section):
     labels: Labels = Labels()
     directory: Directory = Directory()
     limits: Limits = Limits()
+    trace_gateway: TraceGateway = TraceGateway()
     scrape_interval: Interval = Field("1m")  # type: ignore[assignment]  # as above
     workflows: tuple[WorkflowRule, ...] = ()
     budgets: tuple[Budget, ...] = ()

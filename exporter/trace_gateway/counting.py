@@ -1,0 +1,111 @@
+"""Counts the traces that AITracer accepted: reads each exchange, forgets what it read, keeps sums."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from exporter.configuration.consistency import owners
+from exporter.configuration.sections import NOT_SET, TraceGateway, WorkflowRule
+from exporter.trace_gateway.decoding import decoded, parsed
+from exporter.trace_gateway.exchange import Exchange
+from exporter.trace_gateway.model_calls import MetadataKeys, ModelCall, Reading, Unreadable, label
+from exporter.trace_gateway.native import read_native
+from exporter.trace_gateway.openai_agents import read_openai_agents
+from exporter.trace_gateway.opentelemetry import read_spans
+from exporter.trace_gateway.seen import Seen
+from exporter.trace_gateway.series import LabelSet, TraceSeries
+from exporter.trace_gateway.spans import spans_of
+
+# AITracer may be served below a path of its own.
+_INGESTS: Final = {
+    "/api/traces": "native",
+    "/api/integrations/openai-agents": "openai_agents",
+    "/api/integrations/otlp/v1/traces": "otlp",
+}
+
+
+class TraceCounter:
+    """The counting side of the trace gateway; it satisfies `TraceCounting`. Safe to use from several threads.
+
+    A trace that comes again, with the same credentials and the same `requestId` or span id, counts once, as long as it
+    is among the last of those that are remembered.
+    """
+
+    def __init__(
+        self,
+        settings: TraceGateway,
+        workflows: Sequence[WorkflowRule],
+        registry: CollectorRegistry,
+        clock: Callable[[], float],
+        *,
+        zero_for: float = 0.0,
+    ) -> None:
+        """Register the series.
+
+        Args:
+            settings: where metadata say what, and how many sets of labels there may be.
+            workflows: give the action group of a workflow where a trace names none.
+            registry: takes the series.
+            clock: seconds that never go back.
+            zero_for: seconds for which a new series stands at 0 after it was first shown: the scrape interval.
+        """
+        self._keys = MetadataKeys(settings.action_group_keys, settings.project_keys)
+        self._action_groups = {workflow: owner["action_group"] for workflow, owner in owners(workflows).items()}
+        self._seen = Seen()
+        self._series = TraceSeries(settings.label_sets, clock, zero_for, tuple(_INGESTS.values()))
+        registry.register(self._series)
+
+    def reads(self, method: str, path: str) -> bool:
+        """Whether such requests carry traces."""
+        return method.upper() == "POST" and _ingest(path) is not None
+
+    def count(self, exchange: Exchange) -> None:
+        """Count the traces of an exchange. Never raises for what a body holds."""
+        ingest = _ingest(exchange.path)
+        if ingest is None:
+            return
+        try:
+            reading = self._reading(ingest, exchange)
+        except Unreadable as unreadable:
+            self._series.unreadable(ingest, unreadable.reason)
+            return
+        for reason in reading.complaints:
+            self._series.unreadable(ingest, reason)
+        credentials = exchange.request_headers.get("authorization", "")
+        for call in reading.calls:
+            if call.identity and not self._seen.is_new(ingest, credentials, call.identity):
+                self._series.duplicate(ingest)
+            else:
+                self._series.add(self._labels(call), call)
+
+    def _reading(self, ingest: str, exchange: Exchange) -> Reading:
+        body = decoded(exchange.request_body, exchange.request_headers.get("content-encoding", ""))
+        if ingest == "otlp":
+            return read_spans(spans_of(body, exchange.request_headers.get("content-type", "")), self._keys)
+        if ingest == "openai_agents":
+            return read_openai_agents(parsed(body), self._keys)
+        trace = parsed(body)
+        try:
+            answer = _answer(exchange.answer_body, exchange.answer_headers)
+        except Unreadable:
+            reading = read_native(trace, None, self._keys)
+            return Reading(reading.calls, reading.complaints | {"answer"})
+        return read_native(trace, answer, self._keys)
+
+    def _labels(self, call: ModelCall) -> LabelSet:
+        action_group = call.action_group or self._action_groups.get(call.workflow, NOT_SET)
+        return LabelSet(
+            *map(label, (call.workflow, action_group, call.environment, call.provider, call.model, call.project_id))
+        )
+
+
+def _ingest(path: str) -> str | None:
+    plain = path.rstrip("/")
+    return next((name for ending, name in _INGESTS.items() if plain.endswith(ending)), None)
+
+
+def _answer(body: bytes | None, headers: Mapping[str, str]) -> object:
+    """Return the JSON of an answer; None where there is none."""
+    plain = decoded(body, headers.get("content-encoding", "")) if body else b""
+    return parsed(plain) if plain else None

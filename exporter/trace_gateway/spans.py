@@ -1,0 +1,153 @@
+"""OTLP's spans, out of JSON or protobuf, as far as counting needs them. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from exporter.trace_gateway.decoding import parsed
+from exporter.trace_gateway.model_calls import Unreadable, first_set, first_text, mapping, sequence
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+    from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+
+_ERROR: Final = (2, "STATUS_CODE_ERROR")
+_LONGEST_INTEGER: Final = 20
+
+Attributes = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One span.
+
+    Attributes:
+        trace_id: with `span_id`, opaque; either is "" if it is missing.
+        parent_id: "" for a root.
+        attributes: text, numbers and booleans; what is none of these is left out.
+        resource: the attributes of what sent it.
+        started: nanoseconds since 1970, 0 if not known; `ended` the same.
+        failed: whether its status is an error.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    attributes: Attributes
+    resource: Attributes
+    started: int
+    ended: int
+    failed: bool
+
+
+def spans_of(body: bytes, content_type: str) -> Iterator[Span]:
+    """Return the spans of an export: of protobuf where the content type says so, else of JSON.
+
+    Raises:
+        Unreadable: it is neither, or the package that reads protobuf is not installed.
+    """
+    if "protobuf" in content_type.lower():
+        return _of_protobuf(_message(body))
+    document = parsed(body)
+    resources = first_set(mapping(document), ("resourceSpans", "resource_spans"))
+    if not isinstance(resources, list):
+        # An export of nothing is an empty object.
+        if document == {}:
+            return iter(())
+        raise Unreadable("shape")
+    return _of_json(resources)
+
+
+def _of_json(resources: list[object]) -> Iterator[Span]:
+    for of_resource in map(mapping, resources):
+        resource = _json_attributes(mapping(of_resource.get("resource")))
+        scopes = first_set(of_resource, ("scopeSpans", "scope_spans", "instrumentationLibrarySpans"))
+        for scope in map(mapping, sequence(scopes)):
+            for span in filter(None, map(mapping, sequence(scope.get("spans")))):
+                yield Span(
+                    first_text(first_set(span, ("traceId", "trace_id"))),
+                    first_text(first_set(span, ("spanId", "span_id"))),
+                    first_text(first_set(span, ("parentSpanId", "parent_span_id"))),
+                    _json_attributes(span),
+                    resource,
+                    _json_time(first_set(span, ("startTimeUnixNano", "start_time_unix_nano"))),
+                    _json_time(first_set(span, ("endTimeUnixNano", "end_time_unix_nano"))),
+                    mapping(span.get("status")).get("code") in _ERROR,
+                )
+
+
+def _json_attributes(owner: Mapping[str, object]) -> Attributes:
+    attributes: dict[str, object] = {}
+    for entry in map(mapping, sequence(owner.get("attributes"))):
+        key, value = entry.get("key"), mapping(entry.get("value"))
+        if isinstance(key, str):
+            attributes[key] = _json_value(value)
+    return attributes
+
+
+def _json_value(value: Mapping[str, object]) -> object:
+    integer = value.get("intValue")
+    # JSON has no 64-bit integers, so that they are sent as text.
+    if isinstance(integer, str):
+        return _integer(integer, otherwise=integer)
+    said = first_set(value, ("stringValue", "intValue", "doubleValue", "boolValue"))
+    return said if isinstance(said, str | int | float) else None
+
+
+def _json_time(value: object) -> int:
+    if isinstance(value, str):
+        value = _integer(value, otherwise=0)
+    return value if isinstance(value, int) else 0
+
+
+def _integer(text: str, otherwise: int | str) -> int | str:
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_INTEGER else otherwise
+
+
+def _message(body: bytes) -> "ExportTraceServiceRequest":
+    try:
+        # An optional package, and a slow one to load.
+        from google.protobuf.message import DecodeError  # noqa: PLC0415
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest  # noqa: PLC0415
+    except ImportError as error:
+        raise Unreadable("no_protobuf") from error
+    try:
+        return ExportTraceServiceRequest.FromString(body)
+    except DecodeError as error:
+        raise Unreadable("protobuf") from error
+
+
+def _of_protobuf(message: "ExportTraceServiceRequest") -> Iterator[Span]:
+    for of_resource in message.resource_spans:
+        resource = _protobuf_attributes(of_resource.resource.attributes)
+        for scope in of_resource.scope_spans:
+            for span in scope.spans:
+                yield Span(
+                    span.trace_id.hex(),
+                    span.span_id.hex(),
+                    span.parent_span_id.hex(),
+                    _protobuf_attributes(span.attributes),
+                    resource,
+                    span.start_time_unix_nano,
+                    span.end_time_unix_nano,
+                    span.status.code in _ERROR,
+                )
+
+
+def _protobuf_attributes(entries: "Iterable[KeyValue]") -> Attributes:
+    attributes: dict[str, object] = {}
+    for entry in entries:
+        match entry.value.WhichOneof("value"):
+            case "string_value":
+                attributes[entry.key] = entry.value.string_value
+            case "int_value":
+                attributes[entry.key] = entry.value.int_value
+            case "double_value":
+                attributes[entry.key] = entry.value.double_value
+            case "bool_value":
+                attributes[entry.key] = entry.value.bool_value
+            case _:
+                # Lists and maps hold prompts and responses, which are nobody's business here.
+                continue
+    return attributes
