@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
@@ -11,7 +13,7 @@ from urllib.parse import unquote
 import h11
 
 from exporter.web.limits import Limits
-from exporter.web.messages import Handler, Request, Response
+from exporter.web.messages import Handler, RawHead, Request, RequestEndedError, Response, WantsStream
 from exporter.web.places import Client, Places
 from exporter.web.tls_channel import READ_BYTES, Reader, Writer
 
@@ -25,7 +27,7 @@ _CAN_STILL_ANSWER: Final = (h11.IDLE, h11.SEND_RESPONSE)
 Body = Sequence[bytes] | AsyncIterator[bytes]
 
 
-class ClientGoneError(Exception):
+class ClientGoneError(RequestEndedError):
     """The client went away, or cannot be spoken with any longer."""
 
 
@@ -33,7 +35,7 @@ class AnswerNotTakenError(ClientGoneError):
     """The client went away amid its answer, or took too long to take it."""
 
 
-class _RefusedError(Exception):
+class _RefusedError(RequestEndedError):
     """The request cannot reach the handler; the reason goes to the client."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -55,6 +57,7 @@ class Conversation:
         places: Places,
         client: Client,
         stopping: Callable[[], bool],
+        wants_stream: WantsStream,
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -63,6 +66,7 @@ class Conversation:
         self._places = places
         self._client = client
         self._stopping = stopping
+        self._wants_stream = wants_stream
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
         # Flushing waits until the client's kernel has room for everything, not just for most of it.
         writer.transport.set_write_buffer_limits(high=0)
@@ -82,13 +86,21 @@ class Conversation:
         except _RefusedError as refusal:
             await self._refuse(refusal)
             return False
-        if request is None:
-            return False
+        return request is not None and await self._answer_request(request)
+
+    async def _answer_request(self, request: Request) -> bool:
         if not self._places.begin_answer(self._client):
             await self._refuse(_RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests at once."))
             return False
-        head, body = await self._ask_the_handler(request)
+        try:
+            head, body = await self._ask_the_handler(request)
+        except _RefusedError as refusal:
+            await self._refuse(refusal)
+            return False
         await self._answer(head, body, request.method)
+        if self._still_sends():
+            await self._part()
+            return False
         self._places.wait(self._client)
         if self._stopping() or self._http.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
             return False
@@ -96,7 +108,11 @@ class Conversation:
         return True
 
     async def _read_request(self, patience: float) -> Request | None:
-        """Read one request whole; None if the client has gone or sends nothing for as long as the patience lasts."""
+        """Read one request, whole unless its body is to come later.
+
+        Returns:
+            None if the client has gone, or sends nothing for as long as the patience lasts.
+        """
         if not self._http.trailing_data[0]:
             try:
                 async with asyncio.timeout(patience):
@@ -121,7 +137,13 @@ class Conversation:
                 await self._receive()
             elif isinstance(event, h11.Request):
                 head = event
-                self._check_head(head)
+                if head.method == b"CONNECT":
+                    # Any 2xx answer would turn the connection into a tunnel.
+                    raise _RefusedError(HTTPStatus.NOT_IMPLEMENTED, "This server is no proxy.")
+                request = _request(head, b"")
+                if self._wants_stream(request):
+                    return replace(request, head=_raw_head(head), content=self._body_as_it_comes())
+                self._check_announced_length(head)
             elif isinstance(event, h11.Data):
                 body += event.data
                 self._check_length(len(body))
@@ -141,10 +163,50 @@ class Conversation:
         self._http.receive_data(data)
         return bool(data)
 
-    def _check_head(self, head: h11.Request) -> None:
-        if head.method == b"CONNECT":
-            # Any 2xx answer would turn the connection into a tunnel.
-            raise _RefusedError(HTTPStatus.NOT_IMPLEMENTED, "This server is no proxy.")
+    async def _body_as_it_comes(self) -> AsyncGenerator[bytes, None]:
+        received = 0
+        waited = 0.0
+        while True:
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as error:
+                raise _RefusedError(error.error_status_hint, "The body could not be read.") from error
+            if event is h11.NEED_DATA:
+                # What the handler does meanwhile is not the client's time.
+                waited += await self._wait_for_more(received, waited)
+            elif isinstance(event, h11.Data):
+                received += len(event.data)
+                yield bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                return
+            else:
+                raise ClientGoneError
+
+    async def _wait_for_more(self, received: int, waited: float) -> float:
+        """Receive more of a body; return the seconds that it took."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        left = self._limits.body_timeout + received / self._limits.body_bytes_per_second - waited
+        self._places.stall(self._client)
+        try:
+            async with asyncio.timeout(min(left, self._limits.body_timeout)):
+                await self._receive()
+        except TimeoutError as error:
+            raise _RefusedError(HTTPStatus.REQUEST_TIMEOUT, "The body took too long.") from error
+        finally:
+            self._places.flow(self._client)
+        return loop.time() - began
+
+    def _still_sends(self) -> bool:
+        """Tell whether there is more of the request, after the handler has read what it wanted of it."""
+        try:
+            while self._http.their_state is h11.SEND_BODY and self._http.next_event() is not h11.NEED_DATA:
+                pass
+        except h11.RemoteProtocolError:
+            return True
+        return self._http.their_state is h11.SEND_BODY
+
+    def _check_announced_length(self, head: h11.Request) -> None:
         for name, value in head.headers:
             if name == b"content-length":
                 self._check_length(int(value))
@@ -157,11 +219,15 @@ class Conversation:
             )
 
     async def _refuse(self, refusal: _RefusedError) -> None:
-        """Say why, and wait a moment: closing on a client that still sends would destroy the answer on its way."""
+        """Say why the request is not answered."""
         if self._http.our_state not in _CAN_STILL_ANSWER:
             return
         head, body = _plain(refusal.status, refusal.reason, close=True)
         await self._answer(head, body, "")
+        await self._part()
+
+    async def _part(self) -> None:
+        """Wait a moment: closing on a client that still sends would destroy the answer on its way."""
         try:
             self._writer.write_eof()
             async with asyncio.timeout(_FAREWELL_SECONDS):
@@ -173,30 +239,41 @@ class Conversation:
     async def _ask_the_handler(self, request: Request) -> tuple[h11.Response, Body]:
         try:
             response = await self._handler(request)
-            return _response_head(response, close=self._stopping()), response.body
+            try:
+                # A streamed answer may yet read the rest of the request.
+                streamed = isinstance(response.body, AsyncIterator)
+                unread = self._http.their_state is h11.SEND_BODY if streamed else self._still_sends()
+                return _response_head(response, close=self._stopping() or unread), response.body
+            except BaseException:
+                await _close(response.body)
+                raise
+        except RequestEndedError:
+            raise
         except Exception:  # noqa: BLE001 - whatever goes wrong in a page is told to the log, and only there
             _log.exception("a page failed", extra={"method": request.method, "path": request.path})
             return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error.", close=True)
 
     async def _answer(self, head: h11.Response, body: Body, method: str) -> None:
-        await self._send(head)
         has_body = method != "HEAD" and head.status_code not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
-        if isinstance(body, AsyncIterator):
-            try:
+        try:
+            await self._send(head)
+            if isinstance(body, AsyncIterator):
                 if has_body:
                     async for chunk in body:
                         await self._send_slices(chunk)
-            finally:
-                if isinstance(body, AsyncGenerator):
-                    await body.aclose()
-        elif has_body:
-            try:
-                async with asyncio.timeout(self._limits.answer_timeout):
-                    for chunk in body:
-                        await self._send_slices(chunk)
-            except TimeoutError as error:
-                raise AnswerNotTakenError from error
-        await self._send(h11.EndOfMessage())
+            elif has_body:
+                try:
+                    async with asyncio.timeout(self._limits.answer_timeout):
+                        for chunk in body:
+                            await self._send_slices(chunk)
+                except TimeoutError as error:
+                    raise AnswerNotTakenError from error
+            await self._send(h11.EndOfMessage())
+        except _RefusedError as refusal:
+            # It is too late to say so.
+            raise ClientGoneError from refusal
+        finally:
+            await _close(body)
 
     async def _send_slices(self, chunk: bytes) -> None:
         for start in range(0, len(chunk), _SLICE_BYTES):
@@ -225,12 +302,28 @@ class Conversation:
             self._places.flow(self._client)
 
 
+async def _close(body: Body) -> None:
+    close = getattr(body, "aclose", None)
+    if close is not None:
+        await close()
+
+
+def _origin_form(target: bytes) -> bytes:
+    if target.startswith(b"/") or b"://" not in target.partition(b"?")[0]:
+        return target
+    # The absolute form, which a proxy sends: what stands behind the host is path and query.
+    behind_scheme = target.partition(b"://")[2]
+    host = re.split(rb"[/?]", behind_scheme, maxsplit=1)[0]
+    rest = behind_scheme[len(host) :]
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def _raw_head(head: h11.Request) -> RawHead:
+    return RawHead(head.method, _origin_form(head.target), head.headers.raw_items(), head.http_version)
+
+
 def _request(head: h11.Request, body: bytes) -> Request:
-    target = head.target.decode("ascii")
-    if "://" in target.partition("?")[0] and not target.startswith("/"):
-        # The absolute form, which a proxy sends: what stands behind the host is the path.
-        target = "/" + target.partition("://")[2].partition("/")[2]
-    path, _, query = target.partition("?")
+    path, _, query = _origin_form(head.target).decode("ascii").partition("?")
     headers: dict[str, str] = {}
     for raw_name, raw_value in head.headers:
         name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
@@ -241,6 +334,10 @@ def _request(head: h11.Request, body: bytes) -> Request:
 
 
 def _response_head(response: Response, *, close: bool) -> h11.Response:
+    reason = _reason_phrase(response.status) if response.reason is None else response.reason
+    if response.raw_headers is not None:
+        closing = [(b"Connection", b"close")] if close else []
+        return h11.Response(status_code=response.status, headers=[*response.raw_headers, *closing], reason=reason)
     headers = {name.lower(): value for name, value in response.headers.items()}
     if response.content_type is not None:
         headers.setdefault("content-type", response.content_type)
@@ -253,7 +350,7 @@ def _response_head(response: Response, *, close: bool) -> h11.Response:
     return h11.Response(
         status_code=response.status,
         headers=list(headers.items()),
-        reason=_reason_phrase(response.status),
+        reason=reason,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from exporter.web.http_conversation import AnswerNotTakenError, ClientGoneError, Conversation
 from exporter.web.limits import DEFAULT_LIMITS, Limits
-from exporter.web.messages import Handler
+from exporter.web.messages import Handler, WantsStream, wants_none
 from exporter.web.places import Places
 from exporter.web.protection import Protection
 from exporter.web.tls_channel import READ_BYTES, Reader, TlsChannel, Writer
@@ -36,11 +36,12 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 class HttpServer:
     """Listens on one host and port, and hands every whole request to the handler on the running event loop.
 
+    Requests that `wants_stream` picks are handed over as soon as their head is there.
     When all places are taken the connection that has waited longest gives way to a new one. Each new connection asks
     for the protection that holds for it; passwords and headers are the handler's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the handler by name
         self,
         handler: Handler,
         *,
@@ -48,8 +49,10 @@ class HttpServer:
         port: int,
         limits: Limits = DEFAULT_LIMITS,
         protection: Callable[[], Protection] = Protection,
+        wants_stream: WantsStream = wants_none,
     ) -> None:
         self._handler = handler
+        self._wants_stream = wants_stream
         self._host = host
         self._port = port
         self._limits = _within_open_files(limits)
@@ -117,7 +120,13 @@ class HttpServer:
 
     def _take_in(self, client: socket.socket) -> None:
         connection = _Connection(
-            client, self._handler, self._limits, self._places, self._protection, lambda: self._stopping
+            client,
+            self._handler,
+            self._limits,
+            self._places,
+            self._protection,
+            lambda: self._stopping,
+            self._wants_stream,
         )
         self._connections.add(connection)
         connection.task.add_done_callback(lambda _: self._connections.discard(connection))
@@ -134,9 +143,11 @@ class _Connection:
         places: Places,
         protection: Callable[[], Protection],
         stopping: Callable[[], bool],
+        wants_stream: WantsStream,
     ) -> None:
         self._socket = client
         self._handler = handler
+        self._wants_stream = wants_stream
         self._limits = limits
         self._places = places
         self._protection = protection
@@ -174,6 +185,7 @@ class _Connection:
                     places=self._places,
                     client=self,
                     stopping=self._stopping,
+                    wants_stream=self._wants_stream,
                 )
                 await conversation.carry_on()
                 writer.close()
@@ -287,18 +299,21 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
 
 
 @contextmanager
-def serving_in_thread(
+def serving_in_thread(  # noqa: PLR0913 - all but the handler by name
     handler: Handler,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
     limits: Limits = DEFAULT_LIMITS,
     protection: Callable[[], Protection] = Protection,
+    wants_stream: WantsStream = wants_none,
 ) -> Iterator[tuple[str, int]]:
     """Serve on an event loop of a background thread while the block runs; yields the address."""
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
-        server = HttpServer(handler, host=host, port=port, limits=limits, protection=protection)
+        server = HttpServer(
+            handler, host=host, port=port, limits=limits, protection=protection, wants_stream=wants_stream
+        )
         runner.run(server.start())
         thread = threading.Thread(target=loop.run_forever, name="http-server", daemon=True)
         thread.start()

@@ -13,11 +13,14 @@ class Limits:
         requests_in_flight: requests being answered at once. Fewer than the connections, so that one of those
             can always give way to a new client.
         head_bytes: of one request's head, give or take one read.
-        body_bytes: of one request's body.
+        body_bytes: of one request's body, unless the handler reads it as it comes.
         head_timeout: seconds for a whole request from its first byte; a new connection has as long for that byte.
         idle_timeout: seconds between two requests on one connection.
         write_timeout: seconds in which a client takes nothing of its answer.
         answer_timeout: seconds for taking a whole answer of known length: it holds memory until it is taken.
+        body_timeout: seconds between two pieces of a body that is read as it comes, and what a client may be waited for
+            in all beyond the time that its bytes had at `body_bytes_per_second`.
+        body_bytes_per_second: below this a body trickles.
         stop_timeout: seconds that answers under way are given when the server stops.
     """
 
@@ -29,6 +32,8 @@ class Limits:
     idle_timeout: float = 120.0
     write_timeout: float = 10.0
     answer_timeout: float = 60.0
+    body_timeout: float = 30.0
+    body_bytes_per_second: int = 1024
     stop_timeout: float = 5.0
 
     def __post_init__(self) -> None:
