@@ -3,6 +3,7 @@
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from exporter.exact import Amount, add
@@ -82,7 +83,11 @@ class CounterBook:
         totals: dict[SeriesName, Amount] = {}
         overflowed: Tally[str] = Tally()
         taken: Tally[str] = Tally()
-        for name, amount in sorted(postings.items(), key=lambda posting: (-by_size[posting[0]], posting[0])):
+        # Only new ones compete for room. To put all in order would be long, and hold up scrapes.
+        old = [posting for posting in postings.items() if posting[0] in self.counters]
+        new = [posting for posting in postings.items() if posting[0] not in self.counters]
+        new.sort(key=lambda posting: (-by_size[posting[0]], posting[0]))
+        for name, amount in chain(old, new):
             target = name
             if name not in self.counters:
                 if self._series_per_family[name.family] + taken[name.family] < self.limit:

@@ -101,9 +101,10 @@ def parse_json(body: bytes) -> object:
     """
     try:
         text = body.decode("utf-8")
-        if _SURROGATE.search(text):
+        # The plain search first: it is many times faster, and hardly any answer has an escape.
+        if "\\u" in text and _SURROGATE.search(text):
             text = _ESCAPE.sub(lambda escape: "\ufffd" if escape[2] else escape[0], text)
-        parsed: object = json.loads(text, parse_float=_exact_number, parse_constant=_refuse_constant)
+        parsed: object = json.loads(text, parse_float=_exact_number, parse_constant=_refuse_constant, object_hook=_as_it_is)
     except json.JSONDecodeError as error:
         flaw = f"the answer is no JSON (line {error.lineno}, column {error.colno}, {len(body)} bytes in all)"
     except (ValueError, ArithmeticError, RecursionError):
@@ -134,6 +135,11 @@ def _exact_number(text: str) -> int | Decimal:
     if number.adjusted() < _LONGEST_WHOLE_NUMBER and number == number.to_integral_value():
         return int(number)
     return number
+
+
+def _as_it_is(parsed: dict[str, object]) -> dict[str, object]:
+    """Change nothing: the decoder alone would hold up all other threads, scrapes too, until the answer's end."""
+    return parsed
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -22,6 +22,8 @@ INVALID_VALUE: Final = "invalid_value"
 MISSING_AMOUNT: Final = "missing_amount"
 INVALID_QUANTITY: Final = "invalid_quantity"
 
+# No scrape gets its turn while rows are validated together: these are some milliseconds' work.
+_ROWS_AT_ONCE: Final = 500
 # The one currency that prices are in.
 _PRICED_CURRENCY: Final = "usd"
 
@@ -107,10 +109,14 @@ def _validated(
         else:
             indexes.append(index)
             known.append(row)
-    try:
-        return list(zip(indexes, reading.all_rows.validate_python(known), strict=True))
-    except ValidationError:
-        return _validated_one_by_one(reading, indexes, known, day)
+    good: list[tuple[int, object]] = []
+    for start in range(0, len(known), _ROWS_AT_ONCE):
+        some, places = known[start : start + _ROWS_AT_ONCE], indexes[start : start + _ROWS_AT_ONCE]
+        try:
+            good += zip(places, reading.all_rows.validate_python(some), strict=True)
+        except ValidationError:
+            good += _validated_one_by_one(reading, places, some, day)
+    return good
 
 
 def _validated_one_by_one(
