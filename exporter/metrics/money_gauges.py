@@ -11,6 +11,7 @@ from exporter.metrics.catalogue import UNPRICED_TOKENS
 from exporter.metrics.event_gauges import Gauges
 from exporter.metrics.price_gauges import price_gauges
 from exporter.openai_api.endpoints import COSTS
+from exporter.pricing.estimates import TOKEN_APIS
 from exporter.pricing.list_prices import ListPrice
 from exporter.pricing.price_book import PriceBook
 
@@ -20,6 +21,7 @@ class MoneyGauges:
 
     def __init__(self) -> None:
         self._book: tuple[tuple[object, ...], PriceBook] | None = None
+        self._prices: tuple[tuple[object, ...], Gauges] | None = None
         self._budgets: tuple[tuple[object, ...], BudgetLedger] | None = None
 
     def newest(
@@ -41,7 +43,7 @@ class MoneyGauges:
         """
         costs = accounts[COSTS.api]
         book = self._newest_book(costs, today, configuration, list_price)
-        prices = price_gauges(accounts, book, today)
+        prices = dict(self._newest_prices(accounts, book, today))
         if costs.covered_from is None:
             # Before the bill was read nothing can be said to have no price.
             del prices[UNPRICED_TOKENS]
@@ -55,6 +57,13 @@ class MoneyGauges:
         if self._book is None or self._book[0] != basis:
             self._book = basis, PriceBook(*basis)
         return self._book[1]
+
+    def _newest_prices(self, accounts: Mapping[str, Account], book: PriceBook, today: int) -> Gauges:
+        # Accounts are never changed, only replaced, and each day has a book of its own: the same objects say the same.
+        basis = (book, *(accounts.get(api) for api in TOKEN_APIS))
+        if self._prices is None or any(new is not old for new, old in zip(basis, self._prices[0], strict=True)):
+            self._prices = basis, price_gauges(accounts, book, today)
+        return self._prices[1]
 
     def _newest_budgets(self, attribution: Attribution, budgets: tuple[Budget, ...]) -> BudgetLedger:
         basis = (attribution, budgets)

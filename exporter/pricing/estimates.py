@@ -29,7 +29,9 @@ def _kinds(endpoint: Endpoint) -> tuple[_Kind, ...]:
 
 
 _KINDS: Final = {endpoint.api: kinds for endpoint in ENDPOINTS.values() if (kinds := _kinds(endpoint))}
-"""Of every API that counts tokens."""
+
+TOKEN_APIS: Final = tuple(_KINDS)
+"""Every API that counts tokens."""
 
 # Where the dimensions that prices depend on stand in a row's key, None where an endpoint has none.
 _PLACES: Final = {
