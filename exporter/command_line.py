@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from exporter import health_check, logs
+from exporter.audit import command as audit
 from exporter.configuration.loading import ConfigurationError, load_configuration, render_configuration
 from exporter.configuration.sections import Configuration
 from exporter.credentials import admin_key_source, base_url
@@ -21,6 +22,7 @@ from exporter.explanation.report import render_report
 from exporter.ledger.store import StateError
 from exporter.listen_address import DEFAULT_ADDRESS, add_listen_address
 from exporter.service import Options, Service, ServiceError
+from exporter.trace_gateway import command as trace_gateway
 from exporter.web.protection import ProtectionFile
 
 _log = logging.getLogger(__name__)
@@ -229,6 +231,16 @@ def _parser() -> argparse.ArgumentParser:
         "(default: state if there is one, else api)",
     )
     _add_storage_path(check, "the state to explain by, which is not touched")
+
+    auditor = _add_command(commands, audit.NAME, audit.run, audit.SUMMARY)
+    _add_config_file(auditor)
+    _add_storage_path(auditor, "the state to compare, which is not touched")
+    audit.add_arguments(auditor)
+
+    gateway = _add_command(commands, trace_gateway.NAME, trace_gateway.run, trace_gateway.SUMMARY)
+    trace_gateway.add_arguments(gateway)
+    _add_config_file(gateway)
+    _add_web_config_file(gateway)
 
     health = commands.add_parser(health_check.NAME, help=health_check.SUMMARY, allow_abbrev=False)
     # It logs nothing.
