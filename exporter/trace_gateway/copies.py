@@ -1,0 +1,54 @@
+"""Copies of bodies for counting, within a bound for each and one for all of them together."""
+
+from typing import Final
+
+MEBIBYTE: Final = 1024 * 1024
+
+
+class Copies:
+    """How many bytes all copies together hold."""
+
+    def __init__(self, *, each: int = 8 * MEBIBYTE, together: int = 64 * MEBIBYTE) -> None:
+        self.each: Final = each
+        self.together: Final = together
+        self.held = 0
+
+    def begin(self) -> "Copy":
+        """Begin a copy of one body."""
+        return Copy(self)
+
+
+class Copy:
+    """A copy of one body, given up as soon as it is too large."""
+
+    def __init__(self, copies: Copies) -> None:
+        self._copies = copies
+        self._bytes: bytearray | None = bytearray()
+
+    @property
+    def given_up(self) -> bool:
+        """Whether there is none any more."""
+        return self._bytes is None
+
+    def __len__(self) -> int:
+        """Return the bytes held."""
+        return 0 if self._bytes is None else len(self._bytes)
+
+    def add(self, piece: bytes) -> None:
+        """Add what comes next, or give the copy up."""
+        if self._bytes is None:
+            return
+        if len(self) + len(piece) > self._copies.each or self._copies.held + len(piece) > self._copies.together:
+            self.drop()
+            return
+        self._bytes += piece
+        self._copies.held += len(piece)
+
+    def content(self) -> bytes | None:
+        """Return all of it, None if it was given up."""
+        return None if self._bytes is None else bytes(self._bytes)
+
+    def drop(self) -> None:
+        """Give the bytes back; doing so twice changes nothing."""
+        self._copies.held -= len(self)
+        self._bytes = None
