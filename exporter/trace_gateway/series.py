@@ -2,8 +2,8 @@
 
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -52,6 +52,9 @@ class _Sums:
     uncosted: int = 0
     latencies: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
     latency_sum: float = 0.0
+
+    def copy(self) -> "_Sums":
+        return replace(self, latencies=self.latencies.copy())
 
     def add(self, call: ModelCall) -> None:
         self.input_tokens += call.input_tokens
@@ -108,14 +111,16 @@ class TraceSeries(Collector):
 
     def describe(self) -> Iterator[Metric]:
         """The families, without a page being shown."""
-        yield from self._families({}).values()
+        yield from (*_families({}), *self._own_families())
 
     def collect(self) -> Iterator[Metric]:
         """The page."""
         with self._lock:
             now = self._clock()
-            families = self._families({labels: self._shown(sums, now) for labels, sums in self._sums.items()})
-        yield from families.values()
+            # Counting goes on while the page is made of this.
+            shown = {labels: self._shown(sums, now) for labels, sums in self._sums.items()}
+            own = self._own_families()
+        yield from (*_families(shown), *own)
 
     def _of(self, labels: LabelSet) -> _Sums:
         if labels not in self._sums and len(self._sums) >= self._limit:
@@ -129,34 +134,9 @@ class TraceSeries(Collector):
         if sums.shown_since is None:
             sums.shown_since = now
             return _Sums()
-        return sums if now - sums.shown_since >= self._zero_for else _Sums()
+        return sums.copy() if now - sums.shown_since >= self._zero_for else _Sums()
 
-    def _families(self, shown: dict[LabelSet, _Sums]) -> dict[str, Metric]:
-        tokens = CounterMetricFamily(
-            _TOKENS,
-            "Tokens of traced model calls; input and output gross, cached input is part of input.",
-            labels=(*LABELS, "token_type"),
-        )
-        cost = CounterMetricFamily(_COST, "Cost of traced model calls as the traces estimate it.", labels=LABELS)
-        requests = CounterMetricFamily(_REQUESTS, "Traced model calls.", labels=(*LABELS, "status"))
-        uncosted = CounterMetricFamily(_UNCOSTED, "Traced model calls that succeeded and have no cost.", labels=LABELS)
-        latency = HistogramMetricFamily(_LATENCY, "Duration of traced model calls that tell it.", labels=LABELS)
-        for labels, sums in shown.items():
-            for token_type, count in (
-                ("input", sums.input_tokens),
-                ("output", sums.output_tokens),
-                ("input_cached", sums.cached_tokens),
-            ):
-                tokens.add_metric((*labels, token_type), count)
-            cost.add_metric(labels, float(sums.cost_usd))
-            requests.add_metric((*labels, "ok"), sums.ok)
-            requests.add_metric((*labels, "error"), sums.errors)
-            uncosted.add_metric(labels, sums.uncosted)
-            latency.add_metric(labels, _cumulated(sums.latencies), sums.latency_sum)
-        families: dict[str, Metric] = {family.name: family for family in (tokens, cost, requests, uncosted, latency)}
-        return families | self._own_families()
-
-    def _own_families(self) -> dict[str, Metric]:
+    def _own_families(self) -> tuple[Metric, ...]:
         unreadable = CounterMetricFamily(
             "aitracer_gateway_unreadable_bodies_total",
             "Bodies that AITracer accepted and that could not be read, or not all of them.",
@@ -184,7 +164,32 @@ class TraceSeries(Collector):
             series.add_metric((family,), len(self._sums) * of_a_set)
             limit.add_metric((family,), self._limit * of_a_set)
             overflow.add_metric((family,), self._overflow)
-        return {family.name: family for family in (unreadable, duplicates, series, limit, overflow)}
+        return unreadable, duplicates, series, limit, overflow
+
+
+def _families(shown: Mapping[LabelSet, _Sums]) -> tuple[Metric, ...]:
+    tokens = CounterMetricFamily(
+        _TOKENS,
+        "Tokens of traced model calls; input and output gross, cached input is part of input.",
+        labels=(*LABELS, "token_type"),
+    )
+    cost = CounterMetricFamily(_COST, "Cost of traced model calls as the traces estimate it.", labels=LABELS)
+    requests = CounterMetricFamily(_REQUESTS, "Traced model calls.", labels=(*LABELS, "status"))
+    uncosted = CounterMetricFamily(_UNCOSTED, "Traced model calls that succeeded and have no cost.", labels=LABELS)
+    latency = HistogramMetricFamily(_LATENCY, "Duration of traced model calls that tell it.", labels=LABELS)
+    for labels, sums in shown.items():
+        for token_type, count in (
+            ("input", sums.input_tokens),
+            ("output", sums.output_tokens),
+            ("input_cached", sums.cached_tokens),
+        ):
+            tokens.add_metric((*labels, token_type), count)
+        cost.add_metric(labels, float(sums.cost_usd))
+        requests.add_metric((*labels, "ok"), sums.ok)
+        requests.add_metric((*labels, "error"), sums.errors)
+        uncosted.add_metric(labels, sums.uncosted)
+        latency.add_metric(labels, _cumulated(sums.latencies), sums.latency_sum)
+    return tokens, cost, requests, uncosted, latency
 
 
 def _cumulated(counts: list[int]) -> list[tuple[str, float]]:
