@@ -165,6 +165,15 @@ def test_a_span_that_ends_before_it_starts_has_no_duration() -> None:
     assert counted.unreadable() == {("otlp", "figure"): 1}
 
 
+@pytest.mark.parametrize("value", [{"stringValue": {}}, {"stringValue": []}, {"arrayValue": {}}, [], None])
+def test_an_attribute_that_is_no_text_is_as_if_it_were_not_there(value: object) -> None:
+    counted = Counted()
+    one = span(1, CHAT)
+    one["attributes"].append({"key": "traceloop.span.kind", "value": value})
+    counted.json(OTLP, export(one))
+    assert counted.requests() == (1, 0)
+
+
 def test_spans_that_are_each_others_parents_end() -> None:
     counted = Counted()
     counted.json(OTLP, export(span(1, CHAT, 2), span(2, CHAT, 1), span(3, CHAT, 3), span(4, {}, 4)))
