@@ -101,13 +101,15 @@ def test_ten_thousand_models_keep_the_page_bounded_and_no_call_is_lost() -> None
     counted.json(NATIVE, [trace(number, model=f"model-{number}") for number in range(10_000)])
     first = len(counted.page())
     counted.json(NATIVE, [trace(number, model=f"model-{number}") for number in range(10_000, 11_000)])
+    # What has series of its own keeps them.
+    counted.json(NATIVE, trace(11_000, model="model-7"))
     assert len(counted.labels()) == 21
     assert len(counted.page()) < first * 1.5
-    assert counted.requests() == (11_000, 0)
+    assert counted.requests() == (11_001, 0)
     assert counted.requests(model="(other)", project_id="(other)", workflow="support-bot") == (10_980, 0)
-    assert counted.requests(model="model-7") == (1, 0)
-    assert counted.tokens() == (110_000, 55_000, 0)
-    assert counted.cost() == 5_500
+    assert counted.requests(model="model-7") == (2, 0)
+    assert counted.tokens() == (110_010, 55_005, 0)
+    assert counted.cost() == 5_500.5
     family = "aitracer_trace_requests_total"
     assert counted.value("aitracer_gateway_series", family=family) == 42
     assert counted.value("aitracer_gateway_series_limit", family=family) == 40

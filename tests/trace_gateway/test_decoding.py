@@ -1,6 +1,7 @@
 """Bodies come out of their Content-Encoding, within bounds, or are told to be unreadable."""
 
 import gzip
+import tracemalloc
 import zlib
 
 import pytest
@@ -76,6 +77,19 @@ def test_a_small_body_that_grows_is_stopped_at_the_bound() -> None:
     assert reason(gzip.compress(bytes(LARGEST_BODY + 1), 1), "gzip") == "too_large"
     part = gzip.compress(bytes(LARGEST_BODY // 2 + 1), 1)
     assert reason(part + part, "gzip") == "too_large"
+
+
+def test_a_bomb_takes_no_more_memory_than_a_body_may() -> None:
+    stream = zlib.compressobj(1, wbits=16 + zlib.MAX_WBITS)
+    bomb = b"".join(stream.compress(bytes(LARGEST_BODY)) for _ in range(8)) + stream.flush()
+    tracemalloc.start()
+    try:
+        assert reason(bomb, "gzip") == "too_large"
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # While it grows, and while it is put together, a body is there twice.
+    assert most < 4 * LARGEST_BODY
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b"9" * 5_000])
