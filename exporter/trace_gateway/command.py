@@ -51,7 +51,13 @@ def run(options: argparse.Namespace) -> int:
 
     configuration = load_configuration(options.config_file)
     registry = CollectorRegistry()
-    counter = TraceCounter(configuration.trace_gateway, configuration.workflows, registry, time.monotonic)
+    counter = TraceCounter(
+        configuration.trace_gateway,
+        configuration.workflows,
+        registry,
+        time.monotonic,
+        zero_for=configuration.scrape_interval.total_seconds(),
+    )
     gateway_options = GatewayOptions(
         upstream=options.upstream,
         listen=options.listen_address,

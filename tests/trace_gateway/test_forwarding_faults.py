@@ -258,18 +258,23 @@ def _wait_until_nobody_listens(address: Address) -> None:
     pytest.fail("it still listens")
 
 
-def test_the_command_counts_what_it_forwards_and_shows_it_beside_the_forwarded_paths() -> None:
+def test_the_command_counts_what_it_forwards_and_shows_it_beside_the_forwarded_paths(tmp_path: Path) -> None:
     answer = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}"
     trace = b'{"actionName": "bot", "status": "success", "model": "m", "metrics": {"promptTokens": 7}}'
+    configuration = tmp_path / "exporter.yml"
+    configuration.write_text("scrape_interval: 1s\n")
     listen = _free_address()
     with (
         scripted_upstream(lambda _: answer) as upstream,
-        _started(f"--upstream={upstream.url}", f"--web.listen-address={listen[0]}:{listen[1]}") as gateway,
+        _started(
+            f"--upstream={upstream.url}",
+            f"--web.listen-address={listen[0]}:{listen[1]}",
+            f"--config.file={configuration}",
+        ) as gateway,
     ):
         _wait_until_it_listens(gateway)
         assert ask(listen, POST + b"Content-Length: %d\r\n\r\n%b" % (len(trace), trace)) == answer
-        # A new series begins at 0, and shows what it has at the next scrape.
-        pages = [ask(listen, b"GET /metrics HTTP/1.0\r\n\r\n").decode() for _ in range(2)]
+        page = _scraped_until(listen, 'workflow="bot"', " 7.0\n")
         statuses = [
             status_of(ask(listen, line + b" HTTP/1.0\r\n\r\n"))
             for line in (b"GET /-/healthy", b"GET /-/ready", b"POST /-/ready", b"GET /-/other")
@@ -277,7 +282,17 @@ def test_the_command_counts_what_it_forwards_and_shows_it_beside_the_forwarded_p
         gateway.terminate()
         gateway.communicate(timeout=PATIENCE * 3)
         assert gateway.returncode == 0
-    assert 'aitracer_gateway_requests_total{code="201"} 1.0' in pages[0]
-    tokens = [line for line in pages[1].splitlines() if line.startswith("aitracer_trace_tokens_total{")]
-    assert [line for line in tokens if 'workflow="bot"' in line and line.endswith(" 7.0")] != []
+    assert 'aitracer_gateway_requests_total{code="201"} 1.0' in page
     assert statuses == [200, 200, 405, 201]
+
+
+def _scraped_until(address: Address, label: str, value: str) -> str:
+    """The page on which such a series of tokens has such a value; it begins at 0."""
+    deadline = time.monotonic() + PATIENCE * 3
+    while time.monotonic() < deadline:
+        page = ask(address, b"GET /metrics HTTP/1.0\r\n\r\n").decode()
+        for line in page.splitlines(keepends=True):
+            if line.startswith("aitracer_trace_tokens_total{") and label in line and line.endswith(value):
+                return page
+        time.sleep(0.1)  # the time that the series stands at 0
+    pytest.fail("the tokens were not counted")
