@@ -1,6 +1,7 @@
 """One moment of the ledger as ready-made pages: built by the poller, read by the web server, never changed."""
 
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -33,7 +34,8 @@ from exporter.metrics.event_gauges import DaySums, event_gauges
 from exporter.metrics.info_gauges import line_item_info, project_info, workflow_info
 from exporter.metrics.limit_gauges import reading_gauges
 from exporter.metrics.money_gauges import MoneyGauges
-from exporter.metrics.rendering import join_samples, render_header, render_name, render_samples, render_value
+from exporter.metrics.rendering import render_header, render_samples
+from exporter.metrics.sample_order import SampleOrder
 from exporter.openai_api.endpoints import COSTS, ENDPOINTS
 from exporter.openai_api.readings import Readings
 from exporter.pricing.list_prices import ListPrice
@@ -105,7 +107,7 @@ class SnapshotBuilder:
     """Builds snapshots, keeping the texts of what did not change since the last one."""
 
     def __init__(self) -> None:
-        self._names: dict[SeriesName, str] = {}
+        self._order: defaultdict[tuple[str, str], SampleOrder] = defaultdict(SampleOrder)
         # Rendered: most polls change one API's gauges, and rendering all of them is what a poll costs.
         self._gauges: dict[str, tuple[tuple[Account, Attribution, int, tuple[int, int]], dict[Family, str]]] = {}
         self._day_sums = DaySums()
@@ -165,13 +167,10 @@ class SnapshotBuilder:
         for name in book.series_per_family():
             if name not in families:
                 families[name] = cost_counter(currency_of(name))
-        lines: dict[str, list[tuple[str, str]]] = {name: [] for name in families}
+        samples: dict[str, dict[SeriesName, Amount]] = {name: {} for name in families}
         for series, counter in book.counters.items():
-            text = self._names.get(series)
-            if text is None:
-                text = self._names[series] = render_name(series)
-            lines[series.family].append((text, render_value(counter.value) if counter.shown else "0"))
-        return [(family, join_samples(lines[name])) for name, family in families.items()]
+            samples[series.family][series] = counter.value if counter.shown else 0
+        return [(family, self._order["", name].render(samples[name])) for name, family in families.items()]
 
     def _event_gauges(self, ledger: Ledger, attribution: Attribution, today: int) -> list[tuple[Family, str]]:
         texts: dict[Family, list[str]] = {family: [] for family in EVENT_GAUGES}
@@ -181,7 +180,10 @@ class SnapshotBuilder:
             known = self._gauges.get(api)
             if known is None or any(new is not old and new != old for new, old in zip(basis, known[0], strict=True)):
                 gauges = event_gauges(ENDPOINTS[api], account, attribution, ledger.book, today, day_sums=self._day_sums)
-                known = basis, {family: render_samples(samples) for family, samples in gauges.items()}
+                known = (
+                    basis,
+                    {family: self._order[api, family.name].render(samples) for family, samples in gauges.items()},
+                )
                 self._gauges[api] = known
             for family, text in known[1].items():
                 texts.setdefault(family, []).append(text)

@@ -104,7 +104,9 @@ def parse_json(body: bytes) -> object:
         # The plain search first: it is many times faster, and hardly any answer has an escape.
         if "\\u" in text and _SURROGATE.search(text):
             text = _ESCAPE.sub(lambda escape: "\ufffd" if escape[2] else escape[0], text)
-        parsed: object = json.loads(text, parse_float=_exact_number, parse_constant=_refuse_constant, object_hook=_as_it_is)
+        parsed: object = json.loads(
+            text, parse_float=_exact_number, parse_constant=_refuse_constant, object_hook=_as_it_is
+        )
     except json.JSONDecodeError as error:
         flaw = f"the answer is no JSON (line {error.lineno}, column {error.colno}, {len(body)} bytes in all)"
     except (ValueError, ArithmeticError, RecursionError):

@@ -72,6 +72,8 @@ def partition(row: TokenCounts) -> tuple[int, ...]:
 def _by_modality(part: int, text: int, audio: int, image: int) -> tuple[int, int, int, int]:
     # A split that was dropped whole for one token too many would move all its tokens between series, and counters
     # never take back.
+    if text + audio + image <= part:
+        return text, audio, image, part - text - audio - image
     text = min(text, part)
     audio = min(audio, part - text)
     image = min(image, part - text - audio)

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -40,6 +41,7 @@ from exporter.polling.directories import (
     without,
 )
 from exporter.polling.health import Health
+from exporter.polling.interpreter import LARGE_POLLS, let_scrapes_interrupt
 from exporter.polling.missing_names import MissingNames
 from exporter.polling.refused_keys import RefusedKeys
 from exporter.polling.schedule import Turn
@@ -57,6 +59,8 @@ _PAUSE_AFTER_FAULT_SECONDS: Final = 30.0
 _SCRAPES_AT_ZERO: Final = 2
 _LONGEST_NAP_SECONDS: Final = 1.0
 _READS_AT_ONCE: Final = 4
+# From so many rows on, what a poll makes is worth sparing the garbage collector.
+_MANY_ROWS: Final = 10_000
 
 
 class Stopped(Exception):  # noqa: N818 - no error: the process is asked to end
@@ -182,6 +186,7 @@ class Poller:
 
         All but the first read of names, at start and after a reload: nothing is posted before it ended, well or not.
         """
+        let_scrapes_interrupt()
         while not self._stopping.is_set():
             try:
                 self._take_turns()
@@ -250,7 +255,8 @@ class Poller:
             return
         problem: Exception | None = None
         try:
-            self._poll(api, setting, began)
+            with LARGE_POLLS.uncollected() if self._is_large(api) else nullcontext():
+                self._poll(api, setting, began)
         except Stopped:
             return
         except (OpenAIError, StateError, ConfigurationError) as error:
@@ -264,6 +270,10 @@ class Poller:
         with self._lock:
             if setting is self._setting:
                 self._conclude(api, key, began, time.monotonic() - watch, problem)
+
+    def _is_large(self, api: str) -> bool:
+        account = self._ledger.accounts.get(api)
+        return account is not None and sum(len(bucket.rows) for bucket in account.buckets.values()) > _MANY_ROWS
 
     def _poll(self, api: str, setting: Setting, now: float) -> None:
         if api in ENDPOINTS:

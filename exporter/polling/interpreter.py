@@ -1,0 +1,59 @@
+"""How a large poll and the scrapes meanwhile share the one interpreter."""
+
+import gc
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+# A scrape hands its page to the kernel in many pieces, and waits for the interpreter after each: with Python's own 5 ms
+# a large page took a second.
+_LONGEST_WAIT_SECONDS: Final = 0.0005
+_SECONDS_BETWEEN_COLLECTIONS: Final = 3600.0
+
+
+def let_scrapes_interrupt() -> None:
+    """Let whoever waits for the interpreter have it soon. It holds for the whole process."""
+    sys.setswitchinterval(_LONGEST_WAIT_SECONDS)
+
+
+class LargePolls:
+    """Keeps the cyclic garbage collector from looking through millions of rows while large polls are under way.
+
+    It would find nothing, for rows hold no cycles, and nothing else runs while it looks. What a large poll leaves
+    behind is set aside; once an hour everything is looked through.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._collected_at = time.monotonic()
+
+    @contextmanager
+    def uncollected(self) -> Iterator[None]:
+        """Collect nothing until the block ends, and every other one of this kind."""
+        with self._lock:
+            self._under_way += 1
+            gc.disable()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                if not self._under_way:
+                    self._settle()
+                    gc.enable()
+
+    def _settle(self) -> None:
+        now = time.monotonic()
+        if now - self._collected_at >= _SECONDS_BETWEEN_COLLECTIONS:
+            self._collected_at = now
+            gc.unfreeze()
+            gc.collect()
+        gc.freeze()
+
+
+LARGE_POLLS: Final = LargePolls()
+"""The one of this process, as there is one collector."""
