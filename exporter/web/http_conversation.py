@@ -97,7 +97,9 @@ class Conversation:
         except _RefusedError as refusal:
             await self._refuse(refusal)
             return False
-        await self._answer(head, body, request.method)
+        # Methods are told apart by case: to the upstream of a gateway "head" is another one than HEAD.
+        method = request.method if request.head is None else request.head.method.decode("ascii")
+        await self._answer(head, body, method)
         if self._still_sends():
             await self._part()
             return False

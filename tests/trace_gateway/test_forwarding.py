@@ -46,7 +46,7 @@ VALUES = st.from_regex(rb"([!-~\x80-\xff]([ \t!-~\x80-\xff]{0,20}[!-~\x80-\xff])
 
 
 @given(
-    method=st.sampled_from([b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"post", b"M-SEARCH"]),
+    method=st.sampled_from([b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"post", b"head", b"M-SEARCH"]),
     path=st.text(VISIBLE, max_size=30),
     headers=st.lists(st.tuples(NAMES, VALUES), max_size=6),
     pieces=st.none() | st.lists(st.binary(min_size=1, max_size=300), max_size=4),

@@ -82,6 +82,13 @@ def test_an_answer_that_is_cut_is_cut_for_the_client_too_and_counted_as_accepted
     assert (exchange.request_body, exchange.answer_body) == (b"hi", None)
 
 
+def test_a_chunked_answer_that_is_cut_does_not_look_whole() -> None:
+    cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n4\r\nhalf\r\n"
+    with scripted_upstream(lambda _: cut) as upstream, running_forwarding(upstream.url) as gateway:
+        received = ask(gateway.address, WHOLE)
+    assert received == b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"
+
+
 def test_a_client_that_leaves_amid_its_body_leaves_the_upstream_with_as_little() -> None:
     with scripted_upstream(lambda _: OK) as upstream, running_forwarding(upstream.url) as gateway:
         with connected(gateway.address) as client:
