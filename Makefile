@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 
-.PHONY: help demo stack test check lint types format golden lock audit clean
+.PHONY: help demo stack test bench check lint types format golden lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,6 +31,9 @@ stack: $(RUNTIME) ## the demo with a history, Prometheus, its rules and Alertman
 # A file's tests stay together: many share one simulated life. In the order of folders, for the long ones come first.
 test: $(DEVELOPMENT) ## run all the tests
 	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+
+bench: $(DEVELOPMENT) ## measure what running it costs; takes minutes. With `--write` by hand, into the README
+	@$(BIN)/python -m tests.benchmarks
 
 check: lint types test ## lint, types and tests
 

@@ -1,0 +1,87 @@
+"""An organization as bytes that are ready before anything is measured: rows of completions as OpenAI spells them."""
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+import httpx
+
+from exporter.days import SECONDS_PER_DAY
+from exporter.openai_api.endpoints import ENDPOINTS, Endpoint
+from tests.openai_api.stand_ins import bucket, page
+
+COMPLETIONS: Final = ENDPOINTS["usage/completions"]
+NOON: Final = 1_793_275_200
+"""2026-10-29 12:00 UTC."""
+DAYS: Final = 4
+"""What a poll reads by default: the open day and the last three closed ones."""
+TIERS: Final = ("default", "priority", "flex")
+MODELS: Final = 5
+SERIES_PER_COMBINATION: Final = 12
+"""Three kinds of tokens and the requests: as a counter, for today and for yesterday."""
+ROWS_PER_COMBINATION: Final = DAYS * len(TIERS)
+
+_TODAY: Final = NOON - NOON % SECONDS_PER_DAY
+
+
+def completions(combinations: int, version: int) -> bytes:
+    """Return a poll's one page: each combination of project and model in three service tiers on four days.
+
+    The series of a combination are as many as its rows. Every value of every row is larger in a later version.
+    """
+    days = (_TODAY - (DAYS - 1 - number) * SECONDS_PER_DAY for number in range(DAYS))
+    rows = [_row(number, tier, version) for number in range(combinations) for tier in TIERS]
+    buckets = ", ".join(json.dumps(bucket(0, start=day)).replace("[]", f"[{', '.join(rows)}]") for day in days)
+    return json.dumps(page([])).replace('"data": []', f'"data": [{buckets}]').encode()
+
+
+def _row(number: int, tier: str, version: int) -> str:
+    cached, output = 30_000 + 2 * version + number % 7, 9_000 + version + number % 11
+    whole = 100_000 + 5 * version + number % 1_000
+    return json.dumps(
+        {
+            "object": COMPLETIONS.result_object,
+            "input_tokens": whole,
+            "output_tokens": output,
+            "num_model_requests": 70 + version,
+            "project_id": project(number // MODELS),
+            "user_id": None,
+            "api_key_id": None,
+            "model": f"gpt-{4 + number % MODELS}.1-2026-04-14",
+            "batch": None,
+            "service_tier": tier,
+            "input_cached_tokens": cached,
+            "input_text_tokens": whole - cached,
+            "output_text_tokens": output,
+            "input_cached_text_tokens": cached,
+            "input_audio_tokens": 0,
+            "input_cached_audio_tokens": 0,
+            "output_audio_tokens": 0,
+            "input_image_tokens": 0,
+            "input_cached_image_tokens": 0,
+            "output_image_tokens": 0,
+        }
+    )
+
+
+def project(number: int) -> str:
+    """Return a project's id, as long as OpenAI's."""
+    return f"proj_{number:024d}"
+
+
+class OneAnswer:
+    """Gives the same answer to whoever asks, until it is exchanged."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    def __call__(self, _: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=self.body)
+
+
+def endpoint_of(request: httpx.Request) -> Endpoint | None:
+    """Return the usage or costs endpoint that a request is for, None for any other."""
+    return ENDPOINTS.get(request.url.path.partition("/organization/")[2])
+
+
+Answering = Callable[[httpx.Request], httpx.Response]

@@ -1,0 +1,222 @@
+"""What a scrape costs, through the exporter's own web server in a process of its own, also while polls are applied."""
+
+import math
+import multiprocessing
+import socket
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Final, Self
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from exporter.polling.interpreter import let_scrapes_interrupt
+from exporter.web.application import Application
+from exporter.web.http_server import serving_in_thread
+from tests.benchmarks.exporter_at_work import exporter_at_work
+from tests.benchmarks.organization import COMPLETIONS, SERIES_PER_COMBINATION, OneAnswer, completions
+from tests.benchmarks.table import Figure, ratio
+
+ENCODINGS: Final = ("identity", "gzip")
+_PATIENCE_SECONDS: Final = 600
+_SCRAPE_INTERVAL_SECONDS: Final = 0.05
+_STOP: Final = "stop"
+
+
+class _Ready(Collector):
+    """Families as the exporter exposes them."""
+
+    def __init__(self, page: bytes) -> None:
+        self._families = list(text_string_to_metric_families(page.decode()))
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(self._families)
+
+
+def scraping(
+    series: int, folder: Path, *, repetitions: int = 15, scrapes: int = 200, longest: float = 90.0
+) -> Sequence[Figure]:
+    """Return the figures of scrapes of about so many series.
+
+    Args:
+        series: on the page.
+        folder: for the exporter's state.
+        repetitions: of each kind of quiet scrape.
+        scrapes: of each kind, while polls are applied one after the other.
+        longest: seconds after which the scrapes that were made must do.
+    """
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(
+        target=_serve, args=(series // SERIES_PER_COMBINATION, folder, there)
+    )
+    process.start()
+    there.close()
+    try:
+        port = _told(here)
+        reference, quiet = _quiet(port, repetitions)
+        here.send("poll")
+        busy = _busy(port, scrapes, longest)
+        here.send(_STOP)
+        _told(here)
+    finally:
+        here.close()
+        process.join(_PATIENCE_SECONDS)
+    against = "against `prometheus_client.generate_latest`"
+    names = {"identity": "plain", "gzip": "gzip"}
+    return (
+        *(
+            ratio(f"a scrape of {series:,} series, {names[each]}, {against}", quiet[each], reference, 1 / 50)
+            for each in ENCODINGS
+        ),
+        *(
+            ratio(
+                f"the same while changed polls are applied, {names[each]}, 99th percentile of scrapes",
+                percentile(busy[each], 99),
+                reference,
+                1 / 50,
+            )
+            for each in ENCODINGS
+        ),
+    )
+
+
+def _told(pipe: "Pipe[object, object]") -> int:
+    if not pipe.poll(_PATIENCE_SECONDS):
+        raise RuntimeError("the exporter does not answer")
+    return int(str(pipe.recv()))
+
+
+def _quiet(port: int, repetitions: int) -> tuple[float, Mapping[str, float]]:
+    registry = CollectorRegistry()
+    with _Scraper(port) as scraper:
+        registry.register(_Ready(scraper.scrape("identity")))
+        reference: list[float] = []
+        found: dict[str, list[float]] = {encoding: [] for encoding in ENCODINGS}
+        for number in range(repetitions):
+            if number % 5 == 0:
+                reference.append(_seconds(lambda: generate_latest(registry)))
+            for encoding, times in found.items():
+                times.append(_seconds(lambda encoding=encoding: scraper.scrape(encoding)))  # type: ignore[misc]  # bound at once
+    return min(reference), {encoding: statistics.median(times) for encoding, times in found.items()}
+
+
+def _busy(port: int, scrapes: int, longest: float) -> Mapping[str, Sequence[float]]:
+    found: dict[str, list[float]] = {encoding: [] for encoding in ENCODINGS}
+    give_up_at = time.monotonic() + longest
+    with _Scraper(port) as scraper:
+        while len(found["gzip"]) < scrapes and (time.monotonic() < give_up_at or not found["gzip"]):
+            for encoding in ENCODINGS:
+                taken = _seconds(lambda encoding=encoding: scraper.scrape(encoding))  # type: ignore[misc]  # bound at once
+                found[encoding] += waits(taken)
+                time.sleep(max(0.0, _SCRAPE_INTERVAL_SECONDS - taken))
+    return found
+
+
+def waits(taken: float) -> Sequence[float]:
+    """Return how long scrapes wait that come at equal intervals while one takes so long.
+
+    Prometheus comes at any moment. To count a long scrape once, and many quick ones after it, would make it look rare.
+    """
+    return [taken - late * _SCRAPE_INTERVAL_SECONDS for late in range(int(taken / _SCRAPE_INTERVAL_SECONDS) + 1)]
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the value that so many per cent of them do not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+class _Scraper:
+    """A client that costs next to nothing: one connection, bytes and no more."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_SECONDS)
+        self._buffer = bytearray(1 << 20)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def scrape(self, encoding: str) -> bytes:
+        """Return the body.
+
+        Raises:
+            RuntimeError: no page came.
+        """
+        request = f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: {encoding}\r\n\r\n"
+        self._socket.sendall(request.encode())
+        parts: list[bytes] = []
+        head, length, received = b"", 0, 0
+        while not head or received < length:
+            count = self._socket.recv_into(self._buffer)
+            if not count:
+                raise RuntimeError("the server hung up")
+            part = bytes(memoryview(self._buffer)[:count])
+            if not head:
+                head, _, part = part.partition(b"\r\n\r\n")
+                length = _length(head)
+            parts.append(part)
+            received += len(part)
+        return b"".join(parts)
+
+
+def _length(head: bytes) -> int:
+    status, *fields = head.decode("latin-1").split("\r\n")
+    if " 200 " not in f"{status} ":
+        raise RuntimeError(f"no page: {status}")
+    values = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
+    return int(values["content-length"])
+
+
+def _serve(combinations: int, folder: Path, pipe: "Pipe[object, object]") -> None:
+    """Be the exporter: its web server, and polls that change every row from when they are asked for until the end."""
+    answer = OneAnswer(completions(combinations, 0))
+    newer = [completions(combinations, version) for version in (1, 2)]
+    with exporter_at_work(folder, answer) as at_work:
+
+        async def nothing() -> None:
+            """A reload is never asked for."""
+
+        application = Application(
+            name="benchmark",
+            version="",
+            metrics=at_work.poller.pages,
+            not_ready_because=lambda: None,
+            reload=nothing,
+            configuration=str,
+            status=tuple,
+        )
+        at_work.poll(COMPLETIONS.api)
+        at_work.show_everything()
+        stop = threading.Event()
+
+        def poll() -> None:
+            number = 0
+            while not stop.is_set():
+                answer.body = newer[number % 2]
+                number += 1
+                at_work.poll(COMPLETIONS.api)
+
+        let_scrapes_interrupt()
+        polling = threading.Thread(target=poll, name="polling")
+        with serving_in_thread(application) as (_, port):
+            pipe.send(port)
+            if pipe.recv() != _STOP:
+                polling.start()
+                pipe.recv()
+                stop.set()
+                polling.join()
+        pipe.send(0)

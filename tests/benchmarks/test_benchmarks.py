@@ -1,0 +1,67 @@
+"""The benchmarks still run, and the README's table is theirs. How fast anything is, is not judged here."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.__main__ import BENCHMARKS, Sizes
+from tests.benchmarks.scraping import percentile
+from tests.benchmarks.table import HEADER, README, Figure, ratio, table, write
+
+TINY = Sizes(series=120, rows=120, memory=(), growth=(120, 240), projects=(3, 150), repetitions=1, scrapes=2)
+
+
+def without_sizes(what: str) -> str:
+    return re.sub(r"[\d,]*\d", "N", what)
+
+
+def table_of_the_readme() -> str:
+    return README.read_text(encoding="utf-8").partition("<!-- benchmarks -->")[2].partition("<!-- /benchmarks -->")[0]
+
+
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if name != "memory"])
+def test_each_benchmark_runs_and_the_readme_has_its_rows(name: str, tmp_path: Path) -> None:
+    shown = {without_sizes(line.split(" | ")[0].removeprefix("| ")) for line in table_of_the_readme().splitlines()}
+    figures = BENCHMARKS[name](TINY, tmp_path)
+    assert figures
+    for figure in figures:
+        assert re.search(r"\d", figure.measured)
+        assert without_sizes(figure.what) in shown
+
+
+def test_the_readme_has_the_memory_of_exporters() -> None:
+    assert "| memory with 1,000 series, " in table_of_the_readme()
+    assert "| memory with 10,000 series, " in table_of_the_readme()
+
+
+def test_a_ratio_says_whether_it_keeps_to_its_target() -> None:
+    assert ratio("a", 1, 100, 1 / 50) == Figure("a", "1/100", "1/50", holds=True)
+    assert ratio("a", 7, 1, 6) == Figure("a", "7.0 times", "6.0 times", holds=False)
+    assert ratio("a", 7, 1) == Figure("a", "7.0 times")
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    assert percentile([5.0, 1.0, 3.0], 99) == 5
+    assert percentile([float(n) for n in range(200, 0, -1)], 99) == 198
+
+
+def test_writing_replaces_what_is_between_the_markers_and_nothing_else(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- benchmarks -->\nold\n<!-- /benchmarks -->\nafter\n", encoding="utf-8")
+    figures = [Figure("a", "1"), Figure("b", "2.0 times", "1.0 times", holds=False)]
+    write(figures, readme)
+    write(figures, readme)
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith("before\n<!-- benchmarks -->\n")
+    assert text.endswith("<!-- /benchmarks -->\nafter\n")
+    assert text.count(table(figures)) == text.count(HEADER) == 1
+    assert "old" not in text
+    assert "| b | 2.0 times | 1.0 times | **misses** |" in text
+
+
+def test_writing_refuses_a_file_without_markers(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("nothing here\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="no markers"):
+        write([Figure("a", "1")], readme)
