@@ -114,7 +114,7 @@ def test_a_body_that_falls_silent_gives_way_when_the_server_is_full() -> None:
         connected(address) as silent,
     ):
         silent.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nbo")
-        read_until(silent, b"bo")
+        read_until(silent, b"bo\r\n")
         deadline = time.monotonic() + 10
         # It is silent as soon as the server has come to wait for it.
         while (
