@@ -1,6 +1,5 @@
 """What is counted of a trace: one call of a model, its figures safe to add up, its labels safe to show. Pure."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
