@@ -31,4 +31,4 @@ class TraceCounting(Protocol):
         """Whether such requests carry traces, so that copies of body and answer are worth keeping."""
 
     def count(self, exchange: Exchange) -> None:
-        """Count the traces of an exchange. Never raises for what a body holds; what cannot be read is counted as such."""
+        """Count the traces of an exchange. Never raises for what a body holds: what cannot be read is counted, too."""

@@ -91,14 +91,12 @@ def test_running_polls_every_api_and_ends_promptly(start: Start) -> None:
 
 def test_a_slow_api_holds_up_no_other(start: Start, organization: Organization) -> None:
     living = start("")
-    organization.set_faults(prefix="/v1/organization/usage/completions", slow_seconds=3.0)
+    organization.set_faults(prefix="/v1/organization/usage/completions", slow_seconds=8.0)
     running = threading.Thread(target=living.poller.run)
     running.start()
-    began = time.monotonic()
     others = [api for api in ENDPOINTS if api != "usage/completions"]
     wait_until(lambda: all(living.poller.health.apis[api].success for api in others))
     assert living.poller.health.apis["usage/completions"].success is None
-    assert time.monotonic() - began < 3
     living.poller.stop()
     running.join()
 
@@ -108,7 +106,7 @@ def test_a_poll_that_waits_for_an_answer_when_the_process_ends_applies_nothing(
     start: Start, organization: Organization, caplog: pytest.LogCaptureFixture, api: str
 ) -> None:
     living = start("")
-    organization.set_faults(slow_seconds=0.5)
+    organization.set_faults(slow_seconds=3.0)
     poll = threading.Thread(target=living.poller.poll, args=(api,))
     poll.start()
     time.sleep(0.1)
@@ -116,7 +114,7 @@ def test_a_poll_that_waits_for_an_answer_when_the_process_ends_applies_nothing(
     living.poller.stop()
     living.exporter.store.close()
     living.exporter.connection.close()
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 2
     poll.join()
     assert all(account.covered_from is None for account in living.ledger.accounts.values())
     assert not living.ledger.directory["projects"]
