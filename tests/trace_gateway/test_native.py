@@ -106,7 +106,7 @@ def test_a_status_that_tells_of_a_failure_is_an_error(status: object, failed: in
 @pytest.mark.parametrize(
     ("provider", "model", "expected"),
     [
-        ("anthropic", "claude", "anthropic"),
+        ("mistral", "small-4", "mistral"),
         ({"name": "openai", "region": "eu"}, "m", "openai"),
         ({}, "openai/gpt-5.6-terra", "openai"),
         (None, "litellm/mistral/large", "mistral"),
