@@ -22,6 +22,7 @@ from exporter.explanation.report import render_report
 from exporter.ledger.store import StateError
 from exporter.listen_address import DEFAULT_ADDRESS, add_listen_address
 from exporter.service import Options, Service, ServiceError
+from exporter.standard_output import print_text
 from exporter.trace_gateway import command as trace_gateway
 from exporter.web.protection import ProtectionFile
 
@@ -89,9 +90,9 @@ def _check_config(options: argparse.Namespace) -> int:
         return _explain(options, configuration)
     url = base_url(configuration)
     if options.web_config_file is not None:
-        _print(f"# {options.web_config_file}: this web configuration is good.\n")
-    _print(f"# {options.config_file or 'no file, defaults'}: this configuration is good.\n")
-    _print(render_configuration(configuration, url))
+        print_text(f"# {options.web_config_file}: this web configuration is good.\n")
+    print_text(f"# {options.config_file or 'no file, defaults'}: this configuration is good.\n")
+    print_text(render_configuration(configuration, url))
     try:
         admin_key_source(configuration)
     except ConfigurationError as error:
@@ -115,20 +116,9 @@ def _explain(options: argparse.Namespace, configuration: Configuration) -> int:
         )
     except NothingAtHandError as error:
         return _fail(str(error), EXIT_FAILED)
-    _print(f"{options.config_file or 'no file, defaults'}: this configuration is good.\n\n")
-    _print(render_report(configuration, facts, time.time()))
+    print_text(f"{options.config_file or 'no file, defaults'}: this configuration is good.\n\n")
+    print_text(render_report(configuration, facts, time.time()))
     return 0
-
-
-def _print(text: str) -> None:
-    """Write to standard output whatever letters it knows, and until somebody stops reading."""
-    encoding = sys.stdout.encoding
-    try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python would complain once more when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _simulate(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from typing import Final
 
 from exporter import logs
 from exporter.configuration.durations import parse_duration
+from exporter.standard_output import print_text
 
 NAME: Final = "audit"
 SUMMARY: Final = "ask OpenAI for its totals and set them against the ledger, and a Prometheus if one is named"
@@ -90,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         # Whoever waits for the verdict must not take it for a good one.
         return _cannot("interrupted: nothing is said.")
-    _print(render_json(findings) if options.format == "json" else render_text(findings))
+    print_text(render_json(findings) if options.format == "json" else render_text(findings))
     if findings.count:
         return _DIFFERENT
     return _CANNOT_SAY if findings.problems or not findings.compared else _EQUAL
@@ -105,17 +106,6 @@ def _tell(progress: str) -> None:
     """Tell a person of progress; a log has no use for it."""
     if sys.stderr.isatty():
         sys.stderr.write(f"{logs.redact(progress)}\n")
-
-
-def _print(text: str) -> None:
-    """Write to standard output whatever letters it knows, and until somebody stops reading."""
-    encoding = sys.stdout.encoding
-    try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python would complain once more when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _day(text: str) -> int:

@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import importlib
+import logging
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +12,8 @@ from exporter.listen_address import add_listen_address, listen_address
 
 if TYPE_CHECKING:
     from exporter.trace_gateway.upstream import UpstreamAddress
+
+_log = logging.getLogger(__name__)
 
 NAME: Final = "trace-gateway"
 SUMMARY: Final = "forward applications' requests to AITracer unchanged, and count the traces that it accepts"
@@ -50,6 +54,14 @@ def run(options: argparse.Namespace) -> int:
     from exporter.trace_gateway.upstream import proxy_of_environment  # noqa: PLC0415 - the same
 
     configuration = load_configuration(options.config_file)
+    try:
+        # Now, and not while the first application waits.
+        importlib.import_module("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+    except ImportError:
+        _log.warning(
+            "OTLP in protobuf is forwarded but not counted",
+            extra={"remedy": "install openai-usage-exporter[trace-gateway]"},
+        )
     registry = CollectorRegistry()
     counter = TraceCounter(
         configuration.trace_gateway,
