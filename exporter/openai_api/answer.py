@@ -43,7 +43,8 @@ class Answer:
         start: first second of the window asked for, a UTC midnight in Unix seconds.
         end: the second after the window, a UTC midnight.
         grouping: the dimensions the API accepted, in the order of the endpoint's `dimensions`.
-        buckets: every bucket the API returned inside the window, by the UTC midnight of its day; empty ones too.
+        buckets: every bucket the API returned inside the window, by where it begins, for days a UTC midnight; empty
+            ones too.
         answered_at: Unix seconds by the API's own clock (`Date` header), or by ours where it sent none.
         rejected: rows that could not be read, by reason.
         quantities: of costs, what each line item came to, by the UTC midnight of its day; rows without a quantity are

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.openai_api.limits import Limits, RateLimit, SpendLimit
-from exporter.openai_api.lists import Entry, Parsed, read_list
+from exporter.openai_api.lists import Entry, Parsed, UnixSeconds, read_list
 from exporter.openai_api.projects import Project, project_path, read_each_active
 from exporter.openai_api.reading import Api
 
@@ -54,7 +54,7 @@ class User:
 class _Project(Entry):
     name: str | None = None
     status: str | None = None
-    archived_at: int | None = None
+    archived_at: UnixSeconds | None = None
 
 
 class _Owner(Parsed):
@@ -64,9 +64,9 @@ class _Owner(Parsed):
 class _ApiKey(Entry):
     name: str | None = None
     owner: _Owner | None = None
-    created_at: int | None = None
-    last_used_at: int | None = None
-    expires_at: int | None = None
+    created_at: UnixSeconds | None = None
+    last_used_at: UnixSeconds | None = None
+    expires_at: UnixSeconds | None = None
 
 
 class _UserDetails(Parsed):

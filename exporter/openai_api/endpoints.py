@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-# Buckets per page. 31 is the most that usage allows for days, and what costs was once seen to clamp its 180 to.
-BUCKETS_PER_PAGE: Final = 31
-
 TOKEN_MEASURES: Final = tuple(
     f"{token_type}_{modality}_tokens"
     for token_type, modalities in (

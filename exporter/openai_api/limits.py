@@ -69,7 +69,8 @@ class _SpendLimit(Parsed):
     enforcement: Any = Field(None, validation_alias=AliasPath("enforcement", "status"))
 
 
-_PerMinute = Annotated[int, Field(ge=0)]
+# Bounded and strict, as times are.
+_PerMinute = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 
 
 class _RateLimit(Entry):

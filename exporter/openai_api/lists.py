@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,6 +15,10 @@ _log = logging.getLogger(__name__)
 
 _ENTRIES_PER_PAGE: Final = 100
 _MOST_PAGES: Final = 1000
+
+
+UnixSeconds = Annotated[int, Field(strict=True, gt=-(2**63), lt=2**63)]
+"""A time. Bounded and strict: 1e999999999 is never written out, and every number on the page is one to Prometheus."""
 
 
 class Parsed(BaseModel):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from exporter.days import SECONDS_PER_DAY
+from exporter.openai_api.bucket_widths import DAILY, BucketWidth
 
 # Longer whole numbers stay Decimals: 1e999999 must not be written out.
 _LONGEST_WHOLE_NUMBER: Final = 40
@@ -46,33 +46,32 @@ class Page:
     """Buckets and the way on.
 
     Attributes:
-        rows_by_day: raw rows by the UTC midnight of their bucket; buckets of one day joined, identical repeats of a
-            bucket left out.
+        rows_by_start: raw rows by where their bucket begins, Unix seconds; clipped buckets of one day, or hour, are
+            joined, identical repeats of a bucket left out.
         has_more: whether the API says that a page follows.
         cursor: for the next page, None if there is none.
     """
 
-    rows_by_day: Mapping[int, Sequence[object]]
+    rows_by_start: Mapping[int, Sequence[object]]
     has_more: bool
     cursor: str | None
 
 
-def parse_page(body: bytes) -> Page:
-    """Read a page.
+def parse_page(body: bytes, width: BucketWidth = DAILY) -> Page:
+    """Read a page of buckets of one width.
 
     Raises:
         NotAPageError: it is no JSON or has another shape.
     """
     page = _validated(parse_json(body))
-    rows_by_day: dict[int, list[object]] = {}
+    rows_by_start: dict[int, list[object]] = {}
     for bucket in _without_repeats(page.data):
-        day = bucket.start_time - bucket.start_time % SECONDS_PER_DAY
-        rows_by_day.setdefault(day, []).extend(bucket.results)
-    return Page(rows_by_day, page.has_more, page.next_page or None)
+        rows_by_start.setdefault(width.start_of(bucket.start_time), []).extend(bucket.results)
+    return Page(rows_by_start, page.has_more, page.next_page or None)
 
 
 def _without_repeats(buckets: Sequence[_Bucket]) -> Iterator[_Bucket]:
-    """Leave out what an earlier bucket says word for word; others of the same start are parts of one day."""
+    """Leave out what an earlier bucket says word for word; others of the same start are parts of one bucket."""
     firsts: dict[int, _Bucket] = {}
     spellings: dict[int, set[str]] = {}
     for bucket in buckets:

@@ -1,4 +1,4 @@
-"""Reads a window of days from one endpoint: all pages or nothing, with the fallbacks the API makes necessary."""
+"""Reads a window of days, or of their hours: all pages or nothing, with the fallbacks that the API makes necessary."""
 
 import logging
 from collections import Counter
@@ -9,8 +9,9 @@ from typing import Final, NamedTuple, Protocol
 
 from exporter.days import SECONDS_PER_DAY
 from exporter.openai_api.answer import Answer, Quantities, RowKey, RowValues
+from exporter.openai_api.bucket_widths import DAILY, BucketWidth
 from exporter.openai_api.connection import Query, Reply
-from exporter.openai_api.endpoints import BUCKETS_PER_PAGE, Endpoint
+from exporter.openai_api.endpoints import Endpoint
 from exporter.openai_api.errors import BadAnswer, EndpointAbsent, KeyRefused, RequestRefused, quoted
 from exporter.openai_api.pages import NotAPageError, Page, parse_page
 from exporter.openai_api.refusal import (
@@ -50,12 +51,13 @@ class _Request:
     end: int
     grouping: tuple[str, ...]
     limit: int
+    width: BucketWidth
 
     def query(self, cursor: str | None) -> Query:
         return (
             ("start_time", str(self.start)),
             ("end_time", str(self.end)),
-            ("bucket_width", "1d"),
+            ("bucket_width", self.width.name),
             ("limit", str(self.limit)),
             *(("group_by[]", dimension) for dimension in self.grouping),
             *(() if cursor is None else (("page", cursor),)),
@@ -70,7 +72,7 @@ class _Walk:
     quantities: dict[int, Quantities] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     first_rejected: dict[str, str] = field(default_factory=dict)
-    seen_days: set[int] = field(default_factory=set)
+    seen: set[int] = field(default_factory=set)
     cursors: set[str] = field(default_factory=set)
     answered_at: int = 0
 
@@ -95,7 +97,7 @@ class WindowReader:
         self._connection = connection
         self._clock = clock
         self._refused: dict[str, dict[str, _RefusedGrouping]] = {}
-        self._limits: dict[str, int] = {}
+        self._limits: dict[tuple[str, BucketWidth], int] = {}
         # When each was last warned of; one entry per API, for every API may be read by a thread of its own.
         self._rejections_told: dict[str, dict[str, float]] = {}
         self._lost_history_told: dict[str, float] = {}
@@ -109,8 +111,15 @@ class WindowReader:
             if now < refused.until and (refused.before is None or start < refused.before)
         )
 
-    def read(
-        self, endpoint: Endpoint, start: int, end: int, grouping: Collection[str], *, needed_from: int | None = None
+    def read(  # noqa: PLR0913 - what, from when to when, and how finely
+        self,
+        endpoint: Endpoint,
+        start: int,
+        end: int,
+        grouping: Collection[str],
+        *,
+        needed_from: int | None = None,
+        width: BucketWidth = DAILY,
     ) -> Answer:
         """Read every day from `start` up to `end`, by the dimensions of `grouping` that the API accepts.
 
@@ -121,6 +130,7 @@ class WindowReader:
             grouping: dimensions of the endpoint.
             needed_from: a UTC midnight; days before it are only worth reading at this very grouping, and are left out
                 where the API refuses it to them. None: all are needed, at a coarser grouping if it must be.
+            width: of the buckets.
 
         Raises:
             OpenAIError: nothing was read.
@@ -137,7 +147,8 @@ class WindowReader:
             start if needed_from is None else needed_from,
             end,
             tuple(name for name in endpoint.dimensions if name in grouping and name not in refused),
-            self._limits.get(endpoint.api, BUCKETS_PER_PAGE),
+            self._limits.get((endpoint.api, width), width.per_page),
+            width,
         )
         for _ in range(_MOST_FALLBACKS):
             try:
@@ -164,7 +175,7 @@ class WindowReader:
                 return self._request_after_refused_grouping(request, dropped, first_start_of_grouping(refusal), error)
             limit = smaller_limit(refusal, request.limit)
             if limit is not None:
-                self._limits[endpoint.api] = limit
+                self._limits[endpoint.api, request.width] = limit
                 return replace(request, limit=limit)
         if endpoint.may_be_absent and error.status in _ABSENT:
             raise EndpointAbsent(endpoint.api, error.status, error.message) from None
@@ -231,26 +242,26 @@ class WindowReader:
         walk = _Walk()
         cursor: str | None = None
         stopped_by = "there is no end to the pages"
-        # Every page must bring a new day, so there are never more pages than days, but for a last one that has none.
-        for number in range((request.end - request.start) // SECONDS_PER_DAY + 2):
+        # Every page must bring a new bucket: there are never more pages than buckets, but for a last one without any.
+        for number in range((request.end - request.start) // request.width.seconds + 2):
             reply = self._connection.get(request.endpoint.path, request.query(cursor), api)
             try:
-                page = parse_page(reply.body)
+                page = parse_page(reply.body, request.width)
             except NotAPageError as flaw:
                 raise BadAnswer(api, f"page {number + 1}: {flaw}") from None
             # The first page's time: all the others are at least as fresh.
             walk.answered_at = walk.answered_at or reply.answered_at
-            new_days = _take(walk, page, request)
+            has_news = _take(walk, page, request)
             if not page.has_more:
                 break
-            guard = _guard(walk, page, request, new_days)
+            guard = _guard(walk, page, request, has_news)
             if guard is not None:
                 stopped_by = guard
-                _check_newest_day(walk, request, guard)
+                _check_newest_bucket(walk, request, guard)
                 break
             cursor = page.cursor
         else:
-            _check_newest_day(walk, request, stopped_by)
+            _check_newest_bucket(walk, request, stopped_by)
         self._log_rejections(api, walk)
         return Answer(
             api=api,
@@ -270,28 +281,28 @@ def _is_due(told_at: float | None, interval: float, now: float) -> bool:
 
 
 def _take(walk: _Walk, page: Page, request: _Request) -> bool:
-    """Add the days of a page that no earlier page had; tell whether there was any."""
-    new_days = [day for day in page.rows_by_day if day not in walk.seen_days]
-    walk.seen_days.update(new_days)
-    for day in new_days:
-        if request.start <= day < request.end:
-            rows = read_rows(request.endpoint, request.grouping, page.rows_by_day[day])
-            walk.buckets[day] = rows.values
+    """Add the buckets of a page that no earlier page had; tell whether there was any."""
+    new = [start for start in page.rows_by_start if start not in walk.seen]
+    walk.seen.update(new)
+    for start in new:
+        if request.start <= start < request.end:
+            rows = read_rows(request.endpoint, request.grouping, page.rows_by_start[start])
+            walk.buckets[start] = rows.values
             if rows.quantities:
-                walk.quantities[day] = rows.quantities
+                walk.quantities[start] = rows.quantities
             walk.rejected += rows.rejected
             for reason, where in rows.first_rejected.items():
-                walk.first_rejected.setdefault(reason, f"{_day(day)}.{where}")
-    return bool(new_days)
+                walk.first_rejected.setdefault(reason, f"{_day(start)}.{where}")
+    return bool(new)
 
 
-def _guard(walk: _Walk, page: Page, request: _Request, new_days: bool) -> str | None:  # noqa: FBT001 - a finding
+def _guard(walk: _Walk, page: Page, request: _Request, has_news: bool) -> str | None:  # noqa: FBT001 - a finding
     """Why the walk must stop though the API says that more follows; None if it goes on."""
-    if not page.rows_by_day:
+    if not page.rows_by_start:
         return "an empty page says that more follows"
-    if not new_days:
-        return "a page repeats days that were read before"
-    if all(day >= request.end for day in page.rows_by_day):
+    if not has_news:
+        return "a page repeats buckets that were read before"
+    if all(start >= request.end for start in page.rows_by_start):
         return "a page lies behind the end of the window"
     if page.cursor is None:
         return "more should follow, but there is no cursor"
@@ -301,11 +312,10 @@ def _guard(walk: _Walk, page: Page, request: _Request, new_days: bool) -> str | 
     return None
 
 
-def _check_newest_day(walk: _Walk, request: _Request, guard: str) -> None:
-    """A stopped walk is complete only if it reached the present day, or the end of the window."""
-    last_day = min(request.end - 1, walk.answered_at)
-    newest = max((day for day in walk.seen_days if day < request.end), default=None)
-    if newest is None or newest < last_day - last_day % SECONDS_PER_DAY:
+def _check_newest_bucket(walk: _Walk, request: _Request, guard: str) -> None:
+    """A stopped walk is complete only if it reached the present, or the end of the window."""
+    newest = max((start for start in walk.seen if start < request.end), default=None)
+    if newest is None or newest < request.width.start_of(min(request.end - 1, walk.answered_at)):
         reached = "no day at all" if newest is None else _day(newest)
         raise BadAnswer(request.endpoint.api, f"pages are missing: {guard}, after {reached}")
     _log.debug("the pages end without saying so", extra={"api": request.endpoint.api, "reason": guard})

@@ -10,7 +10,7 @@ from typing import Final
 _SPEAKS_OF_GROUPING: Final = re.compile(r"group(?:ing)?[_ -]?by", re.IGNORECASE)
 _GROUP_BY_INDEX: Final = re.compile(r"group_by\[([0-9]{1,2})\]")
 _DATE: Final = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b")
-_EARLIEST_DATE: Final = re.compile(r"earliest\D*([0-9]{4}-[0-9]{2}-[0-9]{2})\b", re.IGNORECASE)
+_EARLIEST_DATE: Final = re.compile(r"earliest\D{0,200}([0-9]{4}-[0-9]{2}-[0-9]{2})\b", re.IGNORECASE)
 _FIRST_START: Final = re.compile(
     r"start_time\D{0,20}(?:on or after|from|since|after)\D{0,5}([0-9]{9,11})\b", re.IGNORECASE
 )

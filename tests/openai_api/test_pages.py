@@ -13,41 +13,41 @@ def encoded(frame: object) -> bytes:
     return json.dumps(frame).encode()
 
 
-def test_a_page_gives_its_rows_by_day_and_the_way_on() -> None:
+def test_a_page_gives_its_rows_by_start_and_the_way_on() -> None:
     read = parse_page(encoded(page([bucket(0, {"a": 1}), bucket(1)], "page_AAAAAGdGxdEiJdKOAAAAAGcqsYA=")))
-    assert read.rows_by_day == {AUGUST: [{"a": 1}], AUGUST + DAY: []}
+    assert read.rows_by_start == {AUGUST: [{"a": 1}], AUGUST + DAY: []}
     assert read.has_more
     assert read.cursor == "page_AAAAAGdGxdEiJdKOAAAAAGcqsYA="
 
 
 def test_an_unaligned_bucket_belongs_to_the_day_it_starts_in() -> None:
     clipped = {"object": "bucket", "start_time": 1736616660, "end_time": 1736640000, "results": [1]}
-    assert parse_page(encoded(page([clipped]))).rows_by_day == {1736553600: [1]}
+    assert parse_page(encoded(page([clipped]))).rows_by_start == {1736553600: [1]}
 
 
 def test_buckets_of_one_day_are_joined() -> None:
     afternoon = {**bucket(0, 2), "start_time": AUGUST + 12 * 3600}
-    assert parse_page(encoded(page([bucket(0, 1), afternoon]))).rows_by_day == {AUGUST: [1, 2]}
+    assert parse_page(encoded(page([bucket(0, 1), afternoon]))).rows_by_start == {AUGUST: [1, 2]}
 
 
 def test_an_identical_repeat_of_a_bucket_is_left_out() -> None:
     row = {"a": 1, "b": Decimal("0.5")}
     same = {"b": Decimal("0.5"), "a": 1}
     body = json.dumps(page([bucket(0, row), bucket(1, row), bucket(0, same), bucket(0, same)]), default=float).encode()
-    assert parse_page(body).rows_by_day == {AUGUST: [row], AUGUST + DAY: [row]}
+    assert parse_page(body).rows_by_start == {AUGUST: [row], AUGUST + DAY: [row]}
 
 
 def test_buckets_of_one_day_with_other_rows_or_another_start_are_no_repeats() -> None:
     later = {**bucket(0, {"a": 1}), "start_time": AUGUST + 1}
     buckets = [bucket(0, {"a": 1}), later, bucket(0, {"a": 1}, {"a": 1}), bucket(0, {"a": True}), later]
-    assert parse_page(encoded(page(buckets))).rows_by_day == {
+    assert parse_page(encoded(page(buckets))).rows_by_start == {
         AUGUST: [{"a": 1}, {"a": 1}, {"a": 1}, {"a": 1}, {"a": True}]
     }
 
 
 def test_many_buckets_of_one_start_take_no_time_to_tell_apart() -> None:
     buckets = [bucket(0, number) for number in range(20_000)]
-    assert parse_page(encoded(page(buckets))).rows_by_day == {AUGUST: list(range(20_000))}
+    assert parse_page(encoded(page(buckets))).rows_by_start == {AUGUST: list(range(20_000))}
 
 
 def test_an_empty_cursor_is_none() -> None:

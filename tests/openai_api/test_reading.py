@@ -101,7 +101,7 @@ CUT_SHORT = COMPLETE[:2]
     [
         pytest.param([({"more": True}, None)], "there is no cursor", id="more, but a null cursor"),
         pytest.param([({"cursor": "", "more": True}, None)], "there is no cursor", id="more, but an empty cursor"),
-        pytest.param([({"cursor": "same"}, None)], "repeats days", id="the page parameter is ignored"),
+        pytest.param([({"cursor": "same"}, None)], "repeats buckets", id="the page parameter is ignored"),
         pytest.param([({"cursor": "a"}, None), ({"cursor": "b"}, [])], "an empty page", id="empty pages for ever"),
         pytest.param(
             [({"cursor": "a"}, None), ({"cursor": "b"}, [bucket(3, cost(9))])], "behind the end", id="phantom page"
