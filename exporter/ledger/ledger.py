@@ -6,7 +6,7 @@ from typing import Final
 
 from exporter.exact import Amount, add
 from exporter.ledger.account import Account, Rows
-from exporter.ledger.counters import CounterBook, SeriesName, SeriesOf
+from exporter.ledger.counters import CounterBook, CounterChanges, SeriesName, SeriesOf
 from exporter.ledger.settlement import Settlement, settle
 from exporter.ledger.store import DirectoryEntry, Store
 from exporter.openai_api.answer import Answer
@@ -23,6 +23,21 @@ class Applied:
     rows_changed: int
     overflowed: Mapping[str, int]
     committed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What an answer will do once it is taken over.
+
+    Attributes:
+        before: the account that it was worked out from.
+        settlement: what becomes of the account.
+        counters: what becomes of the counters.
+    """
+
+    before: Account
+    settlement: Settlement
+    counters: CounterChanges
 
 
 class Ledger:
@@ -60,12 +75,25 @@ class Ledger:
         Raises:
             StateError: it could not be made durable; then nothing changed.
         """
-        endpoint = ENDPOINTS[answer.api]
+        return self.take_over(
+            self.work_out(answer, series_of, now=now, revision_days=revision_days), now=now, steady=steady
+        )
+
+    def work_out(self, answer: Answer, series_of: SeriesOf, *, now: float, revision_days: int) -> Planned:
+        """Work out what an answer will do. Changes nothing; the arguments are those of `apply`."""
         before = self.accounts[answer.api]
-        settlement = settle(endpoint, before, answer, now=int(now), revision_days=revision_days)
+        settlement = settle(ENDPOINTS[answer.api], before, answer, now=int(now), revision_days=revision_days)
         sizes = _by_series(answer.api, settlement.emerged, series_of)
         postings = dict.fromkeys(sizes, 0) | _by_series(answer.api, settlement.postings, series_of)
-        changes = self.book.plan(postings, sizes)
+        return Planned(before, settlement, self.book.plan(postings, sizes))
+
+    def take_over(self, planned: Planned, *, now: float, steady: float | None = None) -> Applied:
+        """Do what was worked out, with nothing else in between; the rest is as for `apply`.
+
+        Raises:
+            StateError: it could not be made durable; then nothing changed.
+        """
+        before, settlement, changes = planned.before, planned.settlement, planned.counters
         changed = bool(
             settlement.changed
             or settlement.repriced
@@ -77,7 +105,7 @@ class Ledger:
         if changed:
             self._store.save_settlement(settlement, changes.totals, before.held)
             self.committed_at = now
-        self.accounts[answer.api] = settlement.account
+        self.accounts[settlement.account.api] = settlement.account
         self.book.accept(changes, now if steady is None else steady)
         return Applied(
             settlement=settlement,
