@@ -15,16 +15,17 @@ import h11
 from exporter.web.limits import Limits
 from exporter.web.messages import Handler, RawHead, Request, RequestEndedError, Response, WantsStream
 from exporter.web.places import Client, Places
-from exporter.web.tls_channel import READ_BYTES, Reader, Writer
+from exporter.web.plain_channel import Writer, rest
+from exporter.web.tls_channel import READ_BYTES, Reader
 
 _log = logging.getLogger(__name__)
 
-# At most this much of an answer is copied at a time: a slow reader holds the shared page and one slice.
-_SLICE_BYTES: Final = 64 * 1024
 _FAREWELL_SECONDS: Final = 2.0
 _CAN_STILL_ANSWER: Final = (h11.IDLE, h11.SEND_RESPONSE)
 
 Body = Sequence[bytes] | AsyncIterator[bytes]
+
+_Outgoing = h11.Response | h11.InformationalResponse | h11.Data | h11.EndOfMessage
 
 
 class ClientGoneError(RequestEndedError):
@@ -258,41 +259,44 @@ class Conversation:
     async def _answer(self, head: h11.Response, body: Body, method: str) -> None:
         has_body = method != "HEAD" and head.status_code not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
         try:
-            await self._send(head)
             if isinstance(body, AsyncIterator):
+                await self._send(head)
                 if has_body:
                     async for chunk in body:
-                        await self._send_slices(chunk)
-            elif has_body:
+                        await self._send(h11.Data(data=chunk))
+                await self._send(h11.EndOfMessage())
+            else:
+                chunks = [h11.Data(data=chunk) for chunk in body] if has_body else []
                 try:
                     async with asyncio.timeout(self._limits.answer_timeout):
-                        for chunk in body:
-                            await self._send_slices(chunk)
+                        await self._send(head, *chunks, h11.EndOfMessage())
                 except TimeoutError as error:
                     raise AnswerNotTakenError from error
-            await self._send(h11.EndOfMessage())
         except _RefusedError as refusal:
             # It is too late to say so.
             raise ClientGoneError from refusal
         finally:
             await _close(body)
 
-    async def _send_slices(self, chunk: bytes) -> None:
-        for start in range(0, len(chunk), _SLICE_BYTES):
-            await self._send(h11.Data(data=chunk[start : start + _SLICE_BYTES]))
+    async def _send(self, *events: _Outgoing) -> None:
+        """Write events and wait until they are handed over whole."""
+        pieces: list[memoryview] = []
+        for event in events:
+            spelled = self._http.send_with_data_passthrough(event) or ()
+            pieces += [memoryview(piece) for piece in spelled if piece]
+        while pieces:
+            if self._writer.transport.is_closing():
+                raise ClientGoneError
+            try:
+                count = self._writer.hand_over(pieces)
+            except OSError as error:
+                raise AnswerNotTakenError from error
+            await self._taken()
+            pieces = rest(pieces, count)
 
-    async def _send(self, event: h11.Response | h11.InformationalResponse | h11.Data | h11.EndOfMessage) -> None:
-        """Write one event and wait until it is handed over whole."""
-        transport = self._writer.transport
-        if transport.is_closing():
-            raise ClientGoneError
-        if isinstance(event, h11.Data):
-            # Not writelines: in early releases of Python 3.12 and 3.13 it does not make drain() wait.
-            for piece in self._http.send_with_data_passthrough(event) or ():
-                self._writer.write(piece)
-        else:
-            self._writer.write(self._http.send(event) or b"")
-        if transport.get_write_buffer_size() == 0:
+    async def _taken(self) -> None:
+        """Wait until the client has taken what was handed over."""
+        if self._writer.transport.get_write_buffer_size() == 0:
             return
         self._places.stall(self._client)
         try:

@@ -17,8 +17,9 @@ from exporter.web.http_conversation import AnswerNotTakenError, ClientGoneError,
 from exporter.web.limits import DEFAULT_LIMITS, Limits
 from exporter.web.messages import Handler, WantsStream, wants_none
 from exporter.web.places import Places
+from exporter.web.plain_channel import PlainChannel, Writer
 from exporter.web.protection import Protection
-from exporter.web.tls_channel import READ_BYTES, Reader, TlsChannel, Writer
+from exporter.web.tls_channel import READ_BYTES, Reader, TlsChannel
 from exporter.web.tls_context import allows
 
 __all__ = ["HttpServer", "Limits", "serving_in_thread"]
@@ -170,7 +171,7 @@ class _Connection:
         try:
             plain_reader, plain_writer = await self._open()
             reader: Reader = plain_reader
-            writer: Writer = plain_writer
+            writer: Writer = PlainChannel(self._socket, plain_writer)
             try:
                 protection = self._protection()
                 if protection.context is not None:

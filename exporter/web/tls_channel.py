@@ -2,7 +2,10 @@
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from typing import Final, Protocol
+
+from exporter.web.plain_channel import SLICE_BYTES, beginning
 
 READ_BYTES: Final = 16 * 1024
 
@@ -19,26 +22,6 @@ class Reader(Protocol):
 
     async def read(self, n: int = -1, /) -> bytes:
         """Return up to n bytes, none at the end."""
-
-
-class Writer(Protocol):
-    """What a conversation writes to."""
-
-    @property
-    def transport(self) -> asyncio.WriteTransport:
-        """The connection itself, whose buffer holds what the client has not taken."""
-
-    def write(self, data: bytes, /) -> None:
-        """Hand over bytes."""
-
-    async def drain(self) -> None:
-        """Wait until there is room for more."""
-
-    def write_eof(self) -> None:
-        """Say that nothing follows."""
-
-    def close(self) -> None:
-        """Close as soon as everything is sent."""
 
 
 class TlsChannel:
@@ -111,14 +94,15 @@ class TlsChannel:
                 self._send()
                 return data
 
-    def write(self, data: bytes, /) -> None:
-        """Encrypt and hand over bytes."""
-        if data:
-            self._tls.write(data)
-            self._send()
+    def hand_over(self, pieces: Sequence[memoryview], /) -> int:
+        """Encrypt a slice and hand it over."""
+        plain = beginning(pieces, SLICE_BYTES)
+        self._tls.write(plain)
+        self._send()
+        return len(plain)
 
     async def drain(self) -> None:
-        """Wait until there is room for more."""
+        """Wait until the transport's buffer is empty."""
         await self._writer.drain()
 
     def write_eof(self) -> None:

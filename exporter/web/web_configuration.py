@@ -48,7 +48,7 @@ def _known_client_auth(value: object) -> object:
 
 
 def _known_version(value: object) -> object:
-    if value in {"TLS10", "TLS11"}:
+    if value in ("TLS10", "TLS11"):
         raise ValueError("TLS 1.0 and 1.1 are broken and not supported: TLS12 or TLS13")
     return value
 
@@ -56,13 +56,13 @@ def _known_version(value: object) -> object:
 def _known_suite(value: object) -> object:
     if value in _TLS_1_3_SUITES:
         raise ValueError("the suites of TLS 1.3 are always on and cannot be chosen: leave it out")
-    if value not in TLS_1_2_SUITES:
+    if not isinstance(value, str) or value not in TLS_1_2_SUITES:
         raise ValueError(f"this suite is not supported; known here: {', '.join(TLS_1_2_SUITES)}")
     return value
 
 
 def _known_curve(value: object) -> object:
-    if value not in CURVES:
+    if not isinstance(value, str) or value not in CURVES:
         raise ValueError(f"this curve is not supported; known here: {', '.join(CURVES)}")
     return value
 
@@ -211,7 +211,10 @@ def _tls_contradictions(tls: TlsServer | None) -> list[str]:
 
 def _user_mistakes(users: Mapping[str, str]) -> list[str]:
     # What stands before the first colon is the user to every client.
-    return ["basic_auth_users: a user's name cannot hold a colon"] if any(":" in name for name in users) else []
+    colon = ["basic_auth_users: a user's name cannot hold a colon"] if any(":" in name for name in users) else []
+    # Half a character could not even be compared with what a client sends.
+    printable = all(name.isprintable() for name in users)
+    return colon if printable else [*colon, "basic_auth_users: a user's name cannot hold control characters"]
 
 
 def _explain(mistake: Mapping[str, Any]) -> str:

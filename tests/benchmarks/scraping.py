@@ -27,6 +27,8 @@ ENCODINGS: Final = ("identity", "gzip")
 _PATIENCE_SECONDS: Final = 600
 _SCRAPE_INTERVAL_SECONDS: Final = 0.05
 _STOP: Final = "stop"
+_LARGEST_ANSWER_BYTES: Final = 1 << 27
+_LARGEST_HEAD_BYTES: Final = 1 << 16
 
 
 class _Ready(Collector):
@@ -95,7 +97,7 @@ def _told(pipe: "Pipe[object, object]") -> int:
 def _quiet(port: int, repetitions: int) -> tuple[float, Mapping[str, float]]:
     registry = CollectorRegistry()
     with _Scraper(port) as scraper:
-        registry.register(_Ready(scraper.scrape("identity")))
+        registry.register(_Ready(bytes(scraper.scrape("identity"))))
         reference: list[float] = []
         found: dict[str, list[float]] = {encoding: [] for encoding in ENCODINGS}
         for number in range(repetitions):
@@ -138,11 +140,11 @@ def _seconds(action: Callable[[], object]) -> float:
 
 
 class _Scraper:
-    """A client that costs next to nothing: one connection, bytes and no more."""
+    """A client that costs next to nothing: one connection, and each page in the same memory as the one before."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_SECONDS)
-        self._buffer = bytearray(1 << 20)
+        self._buffer = memoryview(bytearray(_LARGEST_ANSWER_BYTES))
 
     def __enter__(self) -> Self:
         return self
@@ -150,27 +152,26 @@ class _Scraper:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def scrape(self, encoding: str) -> bytes:
-        """Return the body.
+    def scrape(self, encoding: str) -> memoryview:
+        """Return the body, which the next scrape overwrites.
 
         Raises:
             RuntimeError: no page came.
         """
         request = f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: {encoding}\r\n\r\n"
         self._socket.sendall(request.encode())
-        parts: list[bytes] = []
-        head, length, received = b"", 0, 0
-        while not head or received < length:
-            count = self._socket.recv_into(self._buffer)
+        received, begin, end = 0, 0, 0
+        while not begin or received < end:
+            count = self._socket.recv_into(self._buffer[received:])
             if not count:
-                raise RuntimeError("the server hung up")
-            part = bytes(memoryview(self._buffer)[:count])
-            if not head:
-                head, _, part = part.partition(b"\r\n\r\n")
-                length = _length(head)
-            parts.append(part)
-            received += len(part)
-        return b"".join(parts)
+                raise RuntimeError("the server hung up, or its answer is too large")
+            received += count
+            if not begin:
+                head, found, _ = bytes(self._buffer[: min(received, _LARGEST_HEAD_BYTES)]).partition(b"\r\n\r\n")
+                if found:
+                    begin = len(head) + len(found)
+                    end = begin + _length(head)
+        return self._buffer[begin:end]
 
 
 def _length(head: bytes) -> int:
