@@ -156,7 +156,7 @@ class SimulatedDays:
         for name, counter in self.exporter.ledger.book.counters.items():
             labels = dict(name.labels)
             if not counter.shown:
-                sums[_measure(name.family, labels)] += Decimal(counter.value)
+                sums[measure_of(name.family, labels)] += Decimal(counter.value)
         for family in text_string_to_metric_families(self.page()):
             for sample in family.samples:
                 if sample.name == "openai_exporter_held_back":
@@ -165,7 +165,7 @@ class SimulatedDays:
                     measure = token_type if measure.endswith("_tokens") else measure
                     sums[sample.labels["api"], measure] -= _decimal(sample.value)
                 elif sample.name.endswith("_total") and sample.name.startswith(("openai_usage_", "openai_cost_")):
-                    sums[_measure(sample.name, sample.labels)] += _decimal(sample.value)
+                    sums[measure_of(sample.name, sample.labels)] += _decimal(sample.value)
         return {measure: amount for measure, amount in sums.items() if amount}
 
     def truth(self, as_of: float) -> dict[tuple[str, str], Decimal]:
@@ -237,7 +237,7 @@ _API_AND_MEASURE = {
 }
 
 
-def _measure(family: str, labels: dict[str, str]) -> tuple[str, str]:
+def measure_of(family: str, labels: dict[str, str]) -> tuple[str, str]:
     if family == "openai_usage_tokens_total":
         return f"usage/{labels['operation']}", labels["token_type"]
     if family == "openai_usage_requests_total":
