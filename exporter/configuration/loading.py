@@ -15,6 +15,8 @@ from exporter.logs import redact
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 
 _LARGEST_NUMBER_BITS: Final = 64
+_MERGE: Final = "tag:yaml.org,2002:merge"
+_MOST_MERGED_KEYS: Final = 100_000
 
 
 class ConfigurationError(Exception):
@@ -26,9 +28,10 @@ class ConfigurationError(Exception):
 
     def __init__(self, source: str, mistakes: list[str]) -> None:
         # A key may have been pasted in the wrong place, even as the name of a file.
-        self.mistakes = [" ".join(redact(mistake).split()) for mistake in mistakes]
+        self.mistakes = [_readable(" ".join(redact(mistake).split())) for mistake in mistakes]
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        super().__init__(f"{redact(source)}: {count}\n" + "\n".join(f"  {mistake}" for mistake in self.mistakes))
+        lines = "\n".join(f"  {mistake}" for mistake in self.mistakes)
+        super().__init__(f"{_readable(redact(source))}: {count}\n{lines}")
 
 
 def load_configuration(path: Path | None) -> Configuration:
@@ -93,14 +96,38 @@ def render_configuration(configuration: Configuration, base_url: str) -> str:
     return yaml.safe_dump(document, sort_keys=False)
 
 
+def _readable(text: str) -> str:
+    """Escape what a terminal would obey: YAML can spell it in a key."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 class _StrictLoader(yaml.SafeLoader):
+    _merged = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Copy what `<<` names, within bounds: ten lines that each merge the one before ten times fill any memory."""
+        for key_node, value_node in node.value:
+            if key_node.tag != _MERGE:
+                continue
+            for each in value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]:
+                if isinstance(each, yaml.MappingNode):
+                    self.flatten_mapping(each)
+                    self._merged += len(each.value)
+            if self._merged > _MOST_MERGED_KEYS:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"more than {_MOST_MERGED_KEYS} keys are merged by <<", key_node.start_mark
+                )
+        super().flatten_mapping(node)
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
         seen = set()
         for key_node, _ in node.value:
             # What is no scalar is refused as a key further down.
             if not isinstance(key_node, yaml.ScalarNode):
                 continue
-            if key_node.value in seen and key_node.tag != "tag:yaml.org,2002:merge":
+            if key_node.value in seen and key_node.tag != _MERGE:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key_node.value!r} is given twice", key_node.start_mark
                 )
