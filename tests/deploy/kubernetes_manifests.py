@@ -20,10 +20,12 @@ Manifest = Mapping[str, Any]
 OVERLAYS: Final = tuple(
     str(file.parent.relative_to(KUBERNETES)) for file in sorted(KUBERNETES.glob("overlays/*/kustomization.yaml"))
 )
-BUILDS: Final = ("exporter", "rules", "base", *OVERLAYS)
+BUILDS: Final = ("exporter", "trace-gateway", "rules", "base", *OVERLAYS)
 """Folders that somebody may apply."""
 
 _FOR_KUSTOMIZE: Final = "kustomize.config.k8s.io/"
+# The same in C where PyYAML was built with it: a build with dashboards is a megabyte.
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def build(folder: str) -> Sequence[Manifest]:
@@ -39,7 +41,7 @@ def _build(kubectl: str, folder: str) -> Sequence[Manifest]:
     assert done.returncode == 0, done.stderr
     # A warning, such as about a deprecated field, becomes tomorrow's error.
     assert done.stderr == ""
-    return tuple(yaml.safe_load_all(done.stdout))
+    return tuple(yaml.load_all(done.stdout, _LOADER))
 
 
 @cache
@@ -73,15 +75,15 @@ def named(manifests: Sequence[Manifest], kind: str, name: str) -> Manifest:
     return found
 
 
-def pod(stateful_set: Manifest) -> Mapping[str, Any]:
-    """Return the pod's specification."""
-    specification: Mapping[str, Any] = stateful_set["spec"]["template"]["spec"]
+def pod(workload: Manifest) -> Mapping[str, Any]:
+    """Return the specification of the pods that a StatefulSet or Deployment makes."""
+    specification: Mapping[str, Any] = workload["spec"]["template"]["spec"]
     return specification
 
 
-def container(stateful_set: Manifest) -> Mapping[str, Any]:
-    """Return the pod's one container."""
-    [found] = pod(stateful_set)["containers"]
+def container(workload: Manifest) -> Mapping[str, Any]:
+    """Return the one container of such a pod."""
+    [found] = pod(workload)["containers"]
     specification: Mapping[str, Any] = found
     return specification
 
