@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -126,7 +127,13 @@ def _simulate(options: argparse.Namespace) -> int:
     from exporter.simulator.command import simulate  # noqa: PLC0415
 
     host, port = options.listen_address
-    return simulate(host=host, port=port, seed=options.seed, traces_since=options.traces_since)
+    return simulate(
+        host=host,
+        port=port,
+        seed=options.seed,
+        traces_since=options.traces_since,
+        send_traces_to=options.send_traces_to,
+    )
 
 
 def _simulate_history(options: argparse.Namespace) -> int:
@@ -201,7 +208,16 @@ def _parser() -> argparse.ArgumentParser:
         dest="traces_since",
         type=_moment,
         metavar="WHEN",
-        help="traces are counted from then on: Unix seconds, or now (default: the last midnight, UTC)",
+        help="traces are told from then on: Unix seconds, or now "
+        "(default: the last midnight, UTC; now with --traces.send-to)",
+    )
+    simulate.add_argument(
+        "--traces.send-to",
+        dest="send_traces_to",
+        type=_base_url,
+        metavar="URL",
+        help="the applications send each traced call there as it happens: to a trace gateway whose upstream this is, "
+        "or to AITracer (default: the page /metrics here shows them counted)",
     )
     _add_history(commands)
 
@@ -351,6 +367,12 @@ def _add_seed(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--seed", default="acme", help="any text; another seed is another organization's life (default: acme)"
     )
+
+
+def _base_url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no base URL, such as http://127.0.0.1:10187")
+    return text
 
 
 def _moment(text: str) -> float:

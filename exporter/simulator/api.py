@@ -57,7 +57,7 @@ class Api:
             elif faults.wrong_shape:
                 body = b'{"object": "list", "data": {"unexpected": true}, "has_more": "perhaps"}'
         if verdict.cut:
-            return Response(status, _cut_in_the_middle(body), JSON, headers)
+            return Response(status, cut_in_the_middle(body), JSON, headers)
         return Response(status, (body,), JSON, headers)
 
     def _body(self, request: Request, now: float, verdict: Verdict, faults: Faults) -> bytes:
@@ -111,6 +111,6 @@ def _error(status: int) -> ApiError:
     return ApiError(status, message, code="rate_limit_exceeded" if status == 429 else None)  # noqa: PLR2004 - HTTP's own number
 
 
-async def _cut_in_the_middle(body: bytes) -> AsyncIterator[bytes]:
+async def cut_in_the_middle(body: bytes) -> AsyncIterator[bytes]:
     yield body[: len(body) // 2]
     raise ConnectionAbortedError

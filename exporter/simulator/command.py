@@ -5,20 +5,45 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 from exporter.credentials import BASE_URL_VARIABLE, KEY_VARIABLE
 from exporter.service import Options, Service
+from exporter.simulator.applications import sending
 from exporter.simulator.server import running_simulator
 
 EXAMPLE_CONFIGURATION: Final = Path(__file__).parent / "exporter.yml"
 """A mapping of the simulated organization, with budgets."""
 
 
-def simulate(*, host: str, port: int, seed: str, traces_since: float | None = None) -> int:
-    """Serve the simulated API, and traces from `traces_since` on (None: from midnight on), until interrupted."""
-    with running_simulator(seed=seed, clock=time.time, host=host, port=port, traces_since=traces_since) as running:
+def simulate(
+    *, host: str, port: int, seed: str, traces_since: float | None = None, send_traces_to: str | None = None
+) -> int:
+    """Serve the simulated API until interrupted, and tell of its traces.
+
+    Args:
+        host: to listen on.
+        port: the same.
+        seed: of the organization.
+        traces_since: Unix seconds; None for the last midnight, or for now where traces are sent.
+        send_traces_to: the base URL that the applications send traces to; None shows them counted instead.
+    """
+    with ExitStack() as stack:
+        running = stack.enter_context(
+            running_simulator(
+                seed=seed,
+                clock=time.time,
+                host=host,
+                port=port,
+                traces_since=traces_since,
+                counts_traces=send_traces_to is None,
+            )
+        )
+        if send_traces_to is not None:
+            calls = running.simulator.calls_since(time.time() if traces_since is None else traces_since)
+            stack.enter_context(sending(send_traces_to, calls, time.time))
         sys.stdout.write(
             f"The simulated OpenAI API answers at {running.base_url} with the admin key {running.admin_key}\n"
             f"  {BASE_URL_VARIABLE}={running.base_url} {KEY_VARIABLE}={running.admin_key} "

@@ -364,8 +364,10 @@ def _stream(key: ApiKey | None, project: Project | None, use: Use, calls: float,
     )
 
 
-def build_organization(*, renamed_at: int = RENAMED_AT, archived_at: int = ARCHIVED_AT) -> Organization:
-    """The organization. `renamed_at` and `archived_at` move the two events of its directory."""
+def build_organization(
+    *, renamed_at: int = RENAMED_AT, archived_at: int = ARCHIVED_AT, size: float = 1.0
+) -> Organization:
+    """The organization. `renamed_at` and `archived_at` move two events of its directory, `size` multiplies calls."""
     users = _users()
     projects = []
     streams = []
@@ -386,11 +388,13 @@ def build_organization(*, renamed_at: int = RENAMED_AT, archived_at: int = ARCHI
         )
         projects.append(project)
         streams += [
-            _stream(key, project, use, use.calls * scale, key_plan.workflow)
+            _stream(key, project, use, use.calls * scale * size, key_plan.workflow)
             for key, key_plan, scale in keys
             for use in key_plan.uses
         ]
     # Calls with keys from before there were projects: no project, no key, no person.
     legacy = _work("legacy-scripts", "operations")
-    streams += [_stream(None, None, use, use.calls * 2, legacy) for use in (*uses.COPILOT[1:2], *uses.SEARCH[:1])]
+    streams += [
+        _stream(None, None, use, use.calls * 2 * size, legacy) for use in (*uses.COPILOT[1:2], *uses.SEARCH[:1])
+    ]
     return Organization(tuple(projects), users, tuple(streams))

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 
 from exporter.days import SECONDS_PER_DAY, day_of
 from exporter.openai_api.endpoints import ENDPOINTS
+from exporter.simulator.aitracer import PREFIX as INGEST_PREFIX
+from exporter.simulator.aitracer import AITracer
 from exporter.simulator.answers import Pages
 from exporter.simulator.api import JSON, Api
 from exporter.simulator.billing import Billing
@@ -21,20 +23,26 @@ from exporter.simulator.errors import ApiError, not_found
 from exporter.simulator.faults import FaultDice, Faults
 from exporter.simulator.known import KnownDays
 from exporter.simulator.limits import MonthToDate
+from exporter.simulator.model_calls import PassingCalls
 from exporter.simulator.organization import ARCHIVED_AT, RENAMED_AT, build_organization
 from exporter.simulator.traces import TraceCounters
 from exporter.simulator.traffic import Traffic
 from exporter.simulator.truth import Rows, Truth
-from exporter.web.http_server import serving_in_thread
+from exporter.web.http_server import Limits, serving_in_thread
 from exporter.web.messages import Request, Response
 
 DEFAULT_ADMIN_KEY: Final = "sk-admin-simulated"
 DEFAULT_SEED: Final = "acme"
 
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_COUNTED_ELSEWHERE: Final = b"# The applications send their traces: they are counted where they go through.\n"
+# Exports hold many spans.
+_LIMITS: Final = Limits(body_bytes=4 * 1024 * 1024)
 _FRONT_PAGE: Final = b"""A simulated organization. What is here:
   /v1/organization/...   the API, with the admin key
-  /metrics               the same traffic as AITracer's counters
+  /metrics               the same traffic as AITracer's counters, unless the applications send their traces
+  /api/traces            AITracer's ingest, and /api/integrations/openai-agents and .../otlp/v1/traces
+  /_simulator/traces     how many bodies those have taken
   /_simulator/truth      the true totals: start, end, as_of in Unix seconds
   /_simulator/faults     GET shows, POST replaces what goes wrong
   /_simulator/clock      GET shows, POST {"now": seconds} sets
@@ -42,7 +50,10 @@ _FRONT_PAGE: Final = b"""A simulated organization. What is here:
 
 
 class Simulator:
-    """A whole organization and its API. Equal seeds and equal clocks give equal answers."""
+    """A whole organization, its API, and its AITracer. Equal seeds and equal clocks give equal answers.
+
+    `size` makes it busier or quieter; with `counts_traces` it shows AITracer's counters itself.
+    """
 
     def __init__(  # noqa: PLR0913 - all by name
         self,
@@ -52,9 +63,11 @@ class Simulator:
         admin_key: str = DEFAULT_ADMIN_KEY,
         renamed_at: int = RENAMED_AT,
         archived_at: int = ARCHIVED_AT,
+        size: float = 1.0,
         traces_since: float | None = None,
+        counts_traces: bool = True,
     ) -> None:
-        self.organization = build_organization(renamed_at=renamed_at, archived_at=archived_at)
+        self.organization = build_organization(renamed_at=renamed_at, archived_at=archived_at, size=size)
         self._clock = clock
         self._traffic = Traffic(self.organization, seed)
         self._billing = Billing(self._traffic, seed)
@@ -62,9 +75,10 @@ class Simulator:
         self._dice = FaultDice(seed)
         known = KnownDays(self._traffic, self._billing)
         self._api = Api(self.organization, Pages(self.organization, known), MonthToDate(known), self._dice, admin_key)
+        self._aitracer = AITracer(self._dice)
         # Traces begin with the day unless told otherwise, so that the first closed day is a whole one.
         since = day_of(clock()) if traces_since is None else traces_since
-        self._traces = TraceCounters(self.organization, self._traffic, since)
+        self._traces = TraceCounters(self.organization, self.calls_since(since)) if counts_traces else None
 
     def set_faults(self, faults: Faults) -> None:
         """Replace what goes wrong."""
@@ -77,15 +91,21 @@ class Simulator:
         now = self._clock() if as_of is None else as_of
         return self._truth.totals(start=start, end=end, as_of=now, apis=apis)
 
+    def calls_since(self, since: float) -> PassingCalls:
+        """What the applications do from then on, for one who follows it."""
+        return PassingCalls(self._traffic, since)
+
     def trace_page(self) -> bytes:
-        """The page of AITracer's counters."""
-        return self._traces.page(self._clock())
+        """The page of AITracer's counters; without any where traces are counted elsewhere."""
+        return _COUNTED_ELSEWHERE if self._traces is None else self._traces.page(self._clock())
 
     async def handle(self, request: Request) -> Response:
         """Answer one request."""
-        if request.path.startswith("/v1/"):
+        if request.path.startswith(("/v1/", INGEST_PREFIX)):
             if self._dice.faults.slow_seconds and request.path.startswith(self._dice.faults.prefix):
                 await asyncio.sleep(self._dice.faults.slow_seconds)
+            if request.path.startswith(INGEST_PREFIX):
+                return self._aitracer.answer(request)
             return self._api.answer(request, self._clock())
         try:
             return self._own_page(request)
@@ -98,6 +118,8 @@ class Simulator:
                 return Response(200, (_FRONT_PAGE,))
             case ("GET", "/metrics"):
                 return Response(200, (self.trace_page(),), _METRICS_TYPE)
+            case ("GET", "/_simulator/traces"):
+                return _json({"taken": self._aitracer.taken()})
             case ("GET", "/_simulator/truth"):
                 return _json(self._truth_page(request.query))
             case ("GET" | "POST", "/_simulator/faults"):
@@ -171,7 +193,9 @@ def running_simulator(  # noqa: PLR0913 - all by name; what a simulator takes, a
     admin_key: str = DEFAULT_ADMIN_KEY,
     renamed_at: int = RENAMED_AT,
     archived_at: int = ARCHIVED_AT,
+    size: float = 1.0,
     traces_since: float | None = None,
+    counts_traces: bool = True,
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> Iterator[RunningSimulator]:
@@ -182,8 +206,10 @@ def running_simulator(  # noqa: PLR0913 - all by name; what a simulator takes, a
         admin_key=admin_key,
         renamed_at=renamed_at,
         archived_at=archived_at,
+        size=size,
         traces_since=traces_since,
+        counts_traces=counts_traces,
     )
-    with serving_in_thread(simulator.handle, host=host, port=port) as (bound_host, bound_port):
+    with serving_in_thread(simulator.handle, host=host, port=port, limits=_LIMITS) as (bound_host, bound_port):
         root = f"http://{bound_host}:{bound_port}"
         yield RunningSimulator(root, f"{root}/v1", admin_key, simulator)

@@ -8,8 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.simulator.clock import SettableClock
+from exporter.simulator.model_calls import is_traceable
 from exporter.simulator.server import Simulator
-from exporter.simulator.traces import is_traceable
 from tests.simulator.asking import DAY, NOW, TODAY
 
 Samples = dict[tuple[str, ...], float]
