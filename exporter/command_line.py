@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 
 from exporter import health_check, logs
 from exporter.audit import command as audit
+from exporter.backfill import command as backfill
 from exporter.configuration.loading import ConfigurationError, load_configuration, render_configuration
 from exporter.configuration.sections import Configuration
 from exporter.credentials import admin_key_source, base_url
@@ -242,6 +243,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_config_file(auditor)
     _add_storage_path(auditor, "the state to compare, which is not touched")
     audit.add_arguments(auditor)
+
+    history = _add_command(commands, backfill.NAME, backfill.run, backfill.SUMMARY)
+    _add_config_file(history)
+    _add_storage_path(history, "where the exporter will go on from; it must hold no state yet")
+    backfill.add_arguments(history)
 
     gateway = _add_command(commands, trace_gateway.NAME, trace_gateway.run, trace_gateway.SUMMARY)
     trace_gateway.add_arguments(gateway)

@@ -129,6 +129,18 @@ class Ledger:
             self.book.show(names)
         return bool(names)
 
+    def show_all_series(self, *, now: float) -> None:
+        """Expose all values at once: for series whose zero Prometheus has from elsewhere.
+
+        Raises:
+            StateError: it could not be made durable; they then stay at 0.
+        """
+        names = tuple(name for name, counter in self.book.counters.items() if not counter.shown)
+        if names:
+            self._store.save_shown(names)
+            self.committed_at = now
+            self.book.show(names)
+
     def learn_names(self, kind: str, entries: Mapping[str, DirectoryEntry]) -> bool:
         """Take over names by id; return whether any changed. Ids not named keep theirs.
 

@@ -90,7 +90,7 @@ class Store:
     @classmethod
     def open(cls, directory: Path) -> Self:
         """Open the state in `directory`, making both if they are not there."""
-        lock = _take_lock(directory)
+        lock = take_lock(directory)
         path = directory / STATE_FILE
         try:
             # Made here, not by SQLite: so nobody else may read it, nor the log that takes over its permissions.
@@ -277,7 +277,12 @@ def _look_at_permissions(directory: Path) -> None:
         THIS_PROCESS.look_at(file, Use.STATE)
 
 
-def _take_lock(directory: Path) -> int:
+def take_lock(directory: Path) -> int:
+    """Keep other processes off a state until the file descriptor that is returned is closed.
+
+    Raises:
+        StateError: another process has it, or the folder cannot be used.
+    """
     path = directory / LOCK_FILE
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,162 @@
+"""The folder beside the output in which history is made, so that what is cut off can go on, and is met by nobody."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final, Self
+
+from exporter.backfill.samples import Target
+from exporter.ledger.store import STATE_FILE
+
+_PLAN_FILE: Final = "plan.json"
+_OUTPUT_FILE: Final = "history.om"
+
+
+class BackfillError(Exception):
+    """There is no history, or not all of it; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be made: it must be the same when a cut-off backfill goes on.
+
+    Attributes:
+        api: the base URL.
+        since: the first day asked for, a UTC midnight.
+        until: the midnight after the last.
+        target: labels added to every series.
+        first: the first day that the API held when it began; None as long as that was not asked.
+        is_made: the history is in its place, and the state may be.
+    """
+
+    api: str
+    since: int
+    until: int
+    target: Target
+    first: int | None = None
+    is_made: bool = False
+
+    def is_same(self, other: "Plan") -> bool:
+        """Whether both ask for the same, however far they got."""
+        return replace(self, first=None, is_made=False) == replace(other, first=None, is_made=False)
+
+
+class Workshop:
+    """The folder and the plan in it.
+
+    Attributes:
+        folder: where samples and state are made.
+        plan: as it was last saved.
+        is_resumed: whether an earlier backfill was cut off here.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, *, is_resumed: bool) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.is_resumed = is_resumed
+
+    @classmethod
+    def open(cls, output: Path, plan: Plan) -> Self:
+        """Make the folder, or go on in the one that is there.
+
+        Raises:
+            BackfillError: it was made for something else, or cannot be used.
+        """
+        folder = output.with_name(f"{output.name}.partial")
+        try:
+            begun = _read(folder / _PLAN_FILE)
+            if begun is None:
+                if output.exists():
+                    raise BackfillError(f"{output} exists already. Name another file with --output, or remove it.")
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                workshop = cls(folder, plan, is_resumed=False)
+                workshop.save(plan)
+                return workshop
+        except OSError as error:
+            raise _unusable(folder, error) from error
+        if not begun.is_same(plan):
+            raise BackfillError(
+                f"{folder} holds a backfill that was cut off and asked for something else: other days, another API or "
+                "other labels. Run it again as it was, or remove the folder."
+            )
+        return cls(folder, begun, is_resumed=True)
+
+    def save(self, plan: Plan) -> None:
+        """Remember how far it got."""
+        path = self.folder / _PLAN_FILE
+        _write_whole(path, json.dumps(asdict(plan)).encode())
+        self.plan = plan
+
+    def deliver(self, lines_file: Path, output: Path) -> None:
+        """Put the finished history in its place, whole."""
+        try:
+            lines_file.replace(output)
+            _sync_folder(output.parent)
+        except OSError as error:
+            raise _unusable(output, error) from error
+
+    @property
+    def output_file(self) -> Path:
+        """Where the history is written before it is put in its place."""
+        return self.folder / _OUTPUT_FILE
+
+    def hand_over_state(self, storage_path: Path) -> None:
+        """Put the state where the exporter will look for it, whole.
+
+        Raises:
+            BackfillError: it cannot be written there.
+        """
+        try:
+            # Another file system, perhaps: a rename alone would not do.
+            _write_whole(storage_path / STATE_FILE, (self.folder / STATE_FILE).read_bytes())
+        except OSError as error:
+            raise _unusable(storage_path, error) from error
+
+    def remove(self) -> None:
+        """Clear up, once everything is in its place."""
+        try:
+            shutil.rmtree(self.folder)
+        except OSError as error:
+            raise BackfillError(
+                f"everything is in its place; only {self.folder} could not be removed: {error}"
+            ) from error
+
+
+def _read(path: Path) -> Plan | None:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        fields = json.loads(text)
+        return Plan(**{**fields, "target": tuple((name, value) for name, value in fields["target"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise BackfillError(f"{path} is no plan of this program. Remove {path.parent}.") from error
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f"{path.name}.tmp")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unusable(path: Path, error: OSError) -> BackfillError:
+    return BackfillError(
+        f"cannot use {error.filename or path}: {error.strerror}. Free or enlarge the disk, or mend the permissions; "
+        "then run the same command again, it goes on where it was."
+    )
