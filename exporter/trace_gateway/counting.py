@@ -1,6 +1,7 @@
 """Counts the traces that AITracer accepted: reads each exchange, forgets what it read, keeps sums."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -13,6 +14,7 @@ from exporter.trace_gateway.model_calls import MetadataKeys, ModelCall, Reading,
 from exporter.trace_gateway.native import read_native
 from exporter.trace_gateway.openai_agents import read_openai_agents
 from exporter.trace_gateway.opentelemetry import read_spans
+from exporter.trace_gateway.partial_success import rejected_spans
 from exporter.trace_gateway.seen import Seen
 from exporter.trace_gateway.series import LabelSet, TraceSeries
 from exporter.trace_gateway.spans import spans_of
@@ -30,6 +32,9 @@ class TraceCounter:
 
     A trace that comes again, with the same credentials and the same `requestId` or span id, counts once, as long as it
     is among the last of those that are remembered.
+
+    Of an OTLP export that was accepted but for some spans nobody says which these are: all count, and those rejected
+    are counted beside them, as the bound of what may be counted too much. If all were rejected, none counts.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class TraceCounter:
         self._keys = MetadataKeys(settings.action_group_keys, settings.project_keys)
         self._action_groups = {workflow: owner["action_group"] for workflow, owner in owners(workflows).items()}
         self._seen = Seen()
+        self._above = Seen()
         self._series = TraceSeries(settings.label_sets, clock, zero_for, tuple(_INGESTS.values()))
         registry.register(self._series)
 
@@ -65,33 +71,50 @@ class TraceCounter:
         ingest = _ingest(exchange.path)
         if ingest is None:
             return
+        credentials = exchange.request_headers.get("authorization", "")
         try:
-            reading = self._reading(ingest, exchange)
+            reading = self._reading(ingest, exchange, credentials)
         except Unreadable as unreadable:
             self._series.unreadable(ingest, unreadable.reason)
             return
         for reason in reading.complaints:
             self._series.unreadable(ingest, reason)
-        credentials = exchange.request_headers.get("authorization", "")
+        for identity in reading.above:
+            self._above.is_new(credentials, identity)
         for call in reading.calls:
             if call.identity and not self._seen.is_new(ingest, credentials, call.identity):
                 self._series.duplicate(ingest)
             else:
                 self._series.add(self._labels(call), call)
 
-    def _reading(self, ingest: str, exchange: Exchange) -> Reading:
+    def _reading(self, ingest: str, exchange: Exchange, credentials: str) -> Reading:
         body = decoded(exchange.request_body, exchange.request_headers.get("content-encoding", ""))
         if ingest == "otlp":
-            return read_spans(spans_of(body, exchange.request_headers.get("content-type", "")), self._keys)
+            return self._export(body, exchange, credentials)
         if ingest == "openai_agents":
             return read_openai_agents(parsed(body), self._keys)
         trace = parsed(body)
         try:
-            answer = _answer(exchange.answer_body, exchange.answer_headers)
+            plain = _answer(exchange)
+            answer = parsed(plain) if plain else None
         except Unreadable:
             reading = read_native(trace, None, self._keys)
-            return Reading(reading.calls, reading.complaints | {"answer"})
+            return replace(reading, complaints=reading.complaints | {"answer"})
         return read_native(trace, answer, self._keys)
+
+    def _export(self, body: bytes, exchange: Exchange, credentials: str) -> Reading:
+        spans = list(spans_of(body, exchange.request_headers.get("content-type", "")))
+        complaints = frozenset[str]()
+        try:
+            rejected = rejected_spans(_answer(exchange), exchange.answer_headers.get("content-type", ""))
+        except Unreadable:
+            rejected, complaints = 0, frozenset({"answer"})
+        # No more than there were, whatever it says.
+        self._series.rejected(min(rejected, len(spans)))
+        if rejected and rejected >= len(spans):
+            return Reading((), complaints)
+        reading = read_spans(spans, self._keys, lambda identity: self._above.knows(credentials, identity))
+        return replace(reading, complaints=reading.complaints | complaints)
 
     def _labels(self, call: ModelCall) -> LabelSet:
         action_group = call.action_group or self._action_groups.get(call.workflow, NOT_SET)
@@ -105,7 +128,7 @@ def _ingest(path: str) -> str | None:
     return next((name for ending, name in _INGESTS.items() if plain.endswith(ending)), None)
 
 
-def _answer(body: bytes | None, headers: Mapping[str, str]) -> object:
-    """Return the JSON of an answer; None where there is none."""
-    plain = decoded(body, headers.get("content-encoding", "")) if body else b""
-    return parsed(plain) if plain else None
+def _answer(exchange: Exchange) -> bytes:
+    """Return an answer without its encoding; nothing where there is none."""
+    body = exchange.answer_body
+    return decoded(body, exchange.answer_headers.get("content-encoding", "")) if body else b""

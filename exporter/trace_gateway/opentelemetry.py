@@ -1,6 +1,6 @@
 """Model calls among OpenTelemetry's spans, by the GenAI conventions old and new, each counted once. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,10 +33,16 @@ _OTHER_OPERATIONS: Final = frozenset(
         "agent",
         "tool",
         "task",
+        "chain",
         "retrieval",
+        "retriever",
+        "guardrail",
+        "evaluator",
     }
 )
-_KIND: Final = "traceloop.span.kind"
+_KINDS: Final = ("traceloop.span.kind", "openinference.span.kind")
+_AGENT_OR_TOOL: Final = ("gen_ai.agent.name", "gen_ai.agent.id", "gen_ai.tool.name")
+_RESPONSE: Final = ("gen_ai.response.id", "gen_ai.response.model")
 
 _PROVIDER: Final = ("gen_ai.provider.name", "gen_ai.system")
 # The one that answered is the one on the bill.
@@ -67,28 +73,50 @@ class _Candidate:
     has_usage: bool
 
 
-def read_spans(spans: Iterable[Span], keys: MetadataKeys) -> Reading:
+def read_spans(
+    spans: Iterable[Span], keys: MetadataKeys, stood_above: Callable[[str], bool] = lambda _: False
+) -> Reading:
     """Read the model calls among the spans of one body.
 
-    A span is one if its operation says so; where no operation is named, if it has a model and usage and no model call
-    below it. Of two that tell the same usage, one below the other, the inner one counts.
+    A span is one if its operation says so. Where the operation is not named, or not known, it is one if it has a model
+    and usage, but for these: it names an agent or a tool and shows no response of its own; or a model call with usage
+    stands below it, in this body or in one before. A span ends, and mostly is sent, after those below it.
+    Of two that tell the same usage, one below the other in one body, the inner one counts.
+
+    Args:
+        spans: all of the body.
+        keys: where attributes say action group and project.
+        stood_above: whether the span with this identity stood above a model call in a body before.
     """
     complaints: set[str] = set()
     everything = list(spans)
     candidates = [candidate for span in everything if (candidate := _candidate(span, keys, complaints)) is not None]
-    return Reading(tuple(_counted_once(everything, candidates)), frozenset(complaints))
+    above = _above_calls(everything, candidates, stood_above)
+    repeated = _repeated(everything, candidates)
+    calls = tuple(
+        one.call
+        for one in candidates
+        if (one.is_named or one.call.identity not in above) and one.call.identity not in repeated
+    )
+    return Reading(calls, frozenset(complaints), frozenset(above))
 
 
 def _candidate(span: Span, keys: MetadataKeys, complaints: set[str]) -> _Candidate | None:
     attributes = span.attributes
     operation = first_text(first_set(attributes, _OPERATION)).lower()
-    if operation in _OTHER_OPERATIONS or attributes.get(_KIND) in _OTHER_OPERATIONS:
+    kinds = {value.lower() for value in _values(attributes, _KINDS) if isinstance(value, str)}
+    if operation in _OTHER_OPERATIONS or kinds & _OTHER_OPERATIONS:
         return None
     is_named = operation in _MODEL_OPERATIONS
     has_usage = first_set(attributes, _INPUT) is not None or first_set(attributes, _OUTPUT) is not None
-    if not is_named and not (has_usage and first_text(*_values(attributes, _MODEL))):
+    if not is_named and not (has_usage and first_text(*_values(attributes, _MODEL)) and _may_be_a_call(attributes)):
         return None
     return _Candidate(span, _call(span, keys, complaints), is_named, has_usage)
+
+
+def _may_be_a_call(attributes: Attributes) -> bool:
+    """Whether a span that names no operation is no agent's or tool's, as far as it shows by itself."""
+    return first_set(attributes, _AGENT_OR_TOOL) is None or first_set(attributes, _RESPONSE) is not None
 
 
 def _call(span: Span, keys: MetadataKeys, complaints: set[str]) -> ModelCall:
@@ -99,7 +127,7 @@ def _call(span: Span, keys: MetadataKeys, complaints: set[str]) -> ModelCall:
     if span.started > 0 and span.ended > 0:
         latency = seconds(span.ended - span.started, complaints, _NANOSECONDS)
     return ModelCall(
-        identity=span.span_id and f"{span.trace_id}/{span.span_id}",
+        identity=_identity(span.trace_id, span.span_id),
         workflow=first_text(*_values(attributes, _WORKFLOW), *_values(resource, _WORKFLOW)) or NOT_SET,
         action_group=first_text(*_values(attributes, keys.action_group), *_values(resource, keys.action_group)),
         environment=first_text(*_values(attributes, _ENVIRONMENT), *_values(resource, _ENVIRONMENT)),
@@ -119,24 +147,50 @@ def _values(attributes: Attributes, names: Iterable[str]) -> list[object]:
     return [attributes.get(name) for name in names]
 
 
-def _counted_once(spans: Sequence[Span], candidates: Sequence[_Candidate]) -> list[ModelCall]:
+def _identity(trace_id: str, span_id: str) -> str:
+    return span_id and f"{trace_id}/{span_id}"
+
+
+def _above_calls(
+    spans: Sequence[Span], candidates: Sequence[_Candidate], stood_above: Callable[[str], bool]
+) -> set[str]:
+    """Return the identities of all spans that stand above model calls with usage, also of those yet to come."""
+    parents = {
+        _identity(span.trace_id, span.span_id): _identity(span.trace_id, span.parent_id)
+        for span in spans
+        if span.span_id and span.parent_id != span.span_id
+    }
+    above = {identity for identity in parents if stood_above(identity)}
+    places = [parents[identity] for identity in above]
+    places += [
+        _identity(one.span.trace_id, one.span.parent_id)
+        for one in candidates
+        if one.has_usage and one.span.parent_id != one.span.span_id
+    ]
+    while places:
+        place = places.pop()
+        if place and place not in above:
+            above.add(place)
+            places.append(parents.get(place, ""))
+    return above
+
+
+def _repeated(spans: Sequence[Span], candidates: Sequence[_Candidate]) -> set[str]:
+    """Return the identities of those that tell the usage of one below them again."""
     parents = {(span.trace_id, span.span_id): span.parent_id for span in spans if span.span_id}
-    by_id = {(one.span.trace_id, one.span.span_id): one for one in candidates if one.span.span_id}
-    repeated: set[tuple[str, str]] = set()
+    by_identity = {one.call.identity: one for one in candidates if one.call.identity}
+    repeated: set[str] = set()
     for inner in candidates:
         trace_id, place = inner.span.trace_id, inner.span.parent_id
         for _ in range(_DEEPEST):
-            outer = by_id.get((trace_id, place))
-            if outer is not None and outer is not inner and _repeats(outer, inner):
-                repeated.add((trace_id, place))
+            outer = by_identity.get(_identity(trace_id, place))
+            if outer is not None and outer is not inner and _tells_the_same(outer.call, inner.call):
+                repeated.add(outer.call.identity)
             place = parents.get((trace_id, place), "")
             if not place:
                 break
-    return [one.call for one in candidates if (one.span.trace_id, one.span.span_id) not in repeated]
+    return repeated
 
 
-def _repeats(outer: _Candidate, inner: _Candidate) -> bool:
-    """Whether a span tells again what one below it tells."""
-    if not outer.is_named and inner.has_usage:
-        return True
-    return (outer.call.input_tokens, outer.call.output_tokens) == (inner.call.input_tokens, inner.call.output_tokens)
+def _tells_the_same(outer: ModelCall, inner: ModelCall) -> bool:
+    return (outer.input_tokens, outer.output_tokens) == (inner.input_tokens, inner.output_tokens)

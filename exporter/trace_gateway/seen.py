@@ -26,15 +26,15 @@ class Seen:
         """How many are remembered."""
         return len(self._known)
 
+    def knows(self, *identity: str) -> bool:
+        """Whether an identity is remembered."""
+        mark = self._mark(identity)
+        with self._lock:
+            return mark in self._known
+
     def is_new(self, *identity: str) -> bool:
         """Remember an identity, and return whether it was not remembered before."""
-        digest = blake2b(key=self._key, digest_size=16)
-        for part in identity:
-            # JSON can hold halves of characters. The length keeps ("ab", "c") apart from ("a", "bc").
-            text = part.encode("utf-8", "surrogatepass")
-            digest.update(len(text).to_bytes(8))
-            digest.update(text)
-        mark = digest.digest()
+        mark = self._mark(identity)
         with self._lock:
             if mark in self._known:
                 return False
@@ -43,3 +43,12 @@ class Seen:
             self._order.append(mark)
             self._known.add(mark)
             return True
+
+    def _mark(self, identity: tuple[str, ...]) -> bytes:
+        digest = blake2b(key=self._key, digest_size=16)
+        for part in identity:
+            # JSON can hold halves of characters. The length keeps ("ab", "c") apart from ("a", "bc").
+            text = part.encode("utf-8", "surrogatepass")
+            digest.update(len(text).to_bytes(8))
+            digest.update(text)
+        return digest.digest()

@@ -91,6 +91,7 @@ class TraceSeries(Collector):
         self._lock = threading.Lock()
         self._sums: dict[LabelSet, _Sums] = {}
         self._overflow = 0
+        self._rejected = 0
         self._duplicates: dict[str, int] = dict.fromkeys(ingests, 0)
         self._unreadable = {(ingest, reason): 0 for ingest in ingests for reason in REASONS}
 
@@ -103,6 +104,11 @@ class TraceSeries(Collector):
         """Count a call that was counted already."""
         with self._lock:
             self._duplicates[ingest] += 1
+
+    def rejected(self, spans: int) -> None:
+        """Count spans that AITracer rejected of an export that it accepted."""
+        with self._lock:
+            self._rejected += spans
 
     def unreadable(self, ingest: str, reason: str) -> None:
         """Count a body that could not be read, or not all of it."""
@@ -149,6 +155,11 @@ class TraceSeries(Collector):
         )
         for ingest, count in self._duplicates.items():
             duplicates.add_metric((ingest,), count)
+        rejected = CounterMetricFamily(
+            "aitracer_gateway_rejected_spans_total",
+            "Spans that AITracer rejected of OTLP exports that it accepted; where it took others, all are counted.",
+            value=self._rejected,
+        )
         series = GaugeMetricFamily("aitracer_gateway_series", "Series exposed, by metric family.", labels=("family",))
         limit = GaugeMetricFamily(
             "aitracer_gateway_series_limit",
@@ -164,7 +175,7 @@ class TraceSeries(Collector):
             series.add_metric((family,), len(self._sums) * of_a_set)
             limit.add_metric((family,), self._limit * of_a_set)
             overflow.add_metric((family,), self._overflow)
-        return unreadable, duplicates, series, limit, overflow
+        return unreadable, duplicates, rejected, series, limit, overflow
 
 
 def _families(shown: Mapping[LabelSet, _Sums]) -> tuple[Metric, ...]:

@@ -13,7 +13,7 @@ import h11
 from prometheus_client import CollectorRegistry
 
 from exporter.trace_gateway.copies import Copies
-from exporter.trace_gateway.exchange import Exchange
+from exporter.trace_gateway.exchange import Exchange, TraceCounting
 from exporter.trace_gateway.forwarding import Forwarding
 from exporter.trace_gateway.forwarding_metrics import ForwardingMetrics
 from exporter.trace_gateway.upstream import Patience, Upstream, upstream_address
@@ -154,20 +154,21 @@ class RunningForwarding:
 
 
 @contextmanager
-def running_forwarding(
+def running_forwarding(  # noqa: PLR0913 - all but the URL by name
     url: str,
     *,
     patience: Patience | None = None,
     copies: Copies | None = None,
     limits: Limits | None = None,
     proxy: str | None = None,
+    counting: TraceCounting | None = None,
 ) -> Iterator[RunningForwarding]:
-    """Forward to the URL, in a thread of its own."""
+    """Forward to the URL, in a thread of its own; what is counted goes to the recorder, if to nobody else."""
     recorder, held, registry = Recorder(), copies or Copies(), CollectorRegistry()
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         upstream = Upstream(upstream_address(url), proxy=proxy, connections=16, patience=patience)
-        forwarding = Forwarding(upstream, recorder, ForwardingMetrics(registry), copies=held)
+        forwarding = Forwarding(upstream, counting or recorder, ForwardingMetrics(registry), copies=held)
         server = HttpServer(
             forwarding, host="127.0.0.1", port=0, limits=limits or Limits(), wants_stream=lambda _: True
         )

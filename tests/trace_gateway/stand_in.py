@@ -64,6 +64,9 @@ def stand_in() -> Iterator[StandIn]:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(answer)))
+            if status != HTTPStatus.OK:
+                # Who tries again need not wait.
+                self.send_header("Retry-After", "0")
             self.end_headers()
             self.wfile.write(answer)
 

@@ -101,6 +101,69 @@ def test_without_an_operation_a_model_with_usage_is_a_call_unless_a_call_is_belo
     assert counted.tokens() == (110, 25, 50)
 
 
+UNNAMED = {key: value for key, value in CHAT.items() if key != "gen_ai.operation.name"}
+UNANSWERED = {key: value for key, value in UNNAMED.items() if not key.startswith("gen_ai.response")}
+
+
+@ENCODINGS
+def test_what_comes_after_the_calls_below_it_is_not_added_again(encoding: str) -> None:
+    counted = Counted()
+    for body in (
+        export(span(5, CHAT, 4)),
+        # A server's span, of which nobody knows that it is about models.
+        export(span(4, {"http.method": "POST"}, 3)),
+        export(span(3, UNNAMED, 2)),
+        export(span(2, UNNAMED, 1), span(6, UNNAMED, 1)),
+        export(span(1, CHAT | {"gen_ai.operation.name": "invoke_agent"})),
+    ):
+        count(counted, body, encoding)
+    assert counted.requests() == (2, 0)
+    assert counted.tokens() == (200, 40, 80)
+
+
+def test_what_another_sender_says_of_the_same_ids_changes_nothing() -> None:
+    counted = Counted()
+    counted.json(OTLP, export(span(2, CHAT, 1)), authorization="Bearer akt_1")
+    counted.json(OTLP, export(span(1, UNNAMED)), authorization="Bearer akt_2")
+    assert counted.requests() == (2, 0)
+
+
+def test_a_call_without_usage_leaves_the_usage_to_what_is_around_it() -> None:
+    counted = Counted()
+    streamed = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}
+    counted.json(OTLP, export(span(2, streamed, 1)))
+    counted.json(OTLP, export(span(1, UNNAMED)))
+    assert counted.tokens() == (100, 20, 40)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "counts"),
+    [
+        (UNANSWERED, True),
+        (UNNAMED | {"gen_ai.agent.name": "a"}, True),
+        (UNNAMED | {"gen_ai.operation.name": "rerank"}, True),
+        (UNANSWERED | {"gen_ai.agent.name": "a"}, False),
+        (UNANSWERED | {"gen_ai.agent.id": "a"}, False),
+        (UNANSWERED | {"gen_ai.tool.name": "t"}, False),
+        (UNNAMED | {"openinference.span.kind": "CHAIN"}, False),
+        (UNNAMED | {"openinference.span.kind": "LLM"}, True),
+        (CHAT | {"openinference.span.kind": "AGENT"}, False),
+    ],
+)
+def test_a_span_that_names_no_known_operation_counts_unless_it_shows_what_else_it_is(
+    attributes: dict[str, Any], *, counts: bool
+) -> None:
+    counted = Counted()
+    counted.json(OTLP, export(span(1, attributes)))
+    assert counted.requests() == (counts, 0)
+
+
+def test_a_span_that_is_its_own_parent_is_not_below_itself() -> None:
+    counted = Counted()
+    counted.json(OTLP, export(span(1, UNNAMED, 1)))
+    assert counted.requests() == (1, 0)
+
+
 @ENCODINGS
 def test_a_call_that_two_instruments_tell_counts_once(encoding: str) -> None:
     counted = Counted()

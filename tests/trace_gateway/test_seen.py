@@ -10,6 +10,14 @@ def test_only_the_first_of_the_same_is_new() -> None:
     assert seen.is_new("otlp", "r1")
 
 
+def test_to_ask_whether_it_is_known_does_not_make_it_so() -> None:
+    seen = Seen()
+    assert not seen.knows("a", "b")
+    assert seen.is_new("a", "b")
+    assert seen.knows("a", "b")
+    assert not seen.knows("ab")
+
+
 def test_parts_are_kept_apart() -> None:
     seen = Seen()
     assert seen.is_new("ab", "c")
