@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from itertools import accumulate
+from operator import neg, sub
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from exporter.days import SECONDS_PER_DAY, day_of
@@ -156,28 +157,41 @@ class Traffic:
         # Busy cells are counted again some hours later, and the count comes out a few per cent higher or lower.
         revised_by = chance.uniform(-0.05, 0.05) if count >= _BUSY_PIECES and chance.random() < 0.4 else 0.0  # noqa: PLR2004
         revised_at = day + int(chance.uniform(10, 62) * HOUR)
-        before = (0,) * len(measures)
-        for moment, mark in zip(moments, marks, strict=True):
-            part = mark / marks[-1]
-            # Cumulative rounding: the pieces add up to the cell, to the token.
-            after = measures if mark == marks[-1] else tuple(int(value * part) for value in measures)
-            piece = tuple(new - old for new, old in zip(after, before, strict=True))
-            before = after
+        pieces = _pieces(measures, marks)
+        first_counts = [_scaled(piece, 1 + revised_by) for piece in pieces] if revised_by else pieces
+        for moment, piece, first in zip(moments, pieces, first_counts, strict=True):
             arrival = min(moment + _delay(chance), day + LAST_ARRIVAL)
             minute = moment - moment % MINUTE
             failed = 1 if chance.random() < 0.02 else 0  # noqa: PLR2004 - one in fifty
             calls.append(Call(moment, stream, piece, failed, chance.random() < 0.92))  # noqa: PLR2004
             if revised_by and arrival < revised_at:
-                first = tuple(int(value * (1 + revised_by)) for value in piece)
-                correction = tuple(new - old for new, old in zip(piece, first, strict=True))
                 deltas.append(Delta(arrival, minute, stream.dimensions, first))
-                if any(correction):
+                if first != piece:
+                    correction = tuple(map(sub, piece, first))
                     deltas.append(Delta(revised_at, minute, stream.dimensions, correction))
             else:
                 deltas.append(Delta(arrival, minute, stream.dimensions, piece))
             if vanishes:
-                taken_back = tuple(-value for value in piece)
+                taken_back = tuple(map(neg, piece))
                 deltas.append(Delta(max(revised_at, arrival), minute, stream.dimensions, taken_back))
+
+
+def _pieces(measures: Sequence[int], marks: Sequence[float]) -> list[tuple[int, ...]]:
+    """Cut the measures at the marks, of which the last is the end. The pieces add up to them, to the token."""
+    parts = [mark / marks[-1] for mark in marks[:-1]]
+    columns: list[Iterable[int]] = []
+    for value in measures:
+        if value:
+            # Cumulative rounding. Measure by measure: most of a row's are 0.
+            reached = [int(value * part) for part in parts]
+            columns.append(map(sub, [*reached, value], [0, *reached]))
+        else:
+            columns.append([0] * len(marks))
+    return list(zip(*columns, strict=True))
+
+
+def _scaled(piece: tuple[int, ...], factor: float) -> tuple[int, ...]:
+    return tuple([value and int(value * factor) for value in piece])
 
 
 def stream_calls(cell: Cell) -> int:
