@@ -1,4 +1,4 @@
-"""The systemd unit, read as systemd reads it: sections, repeated keys, continued lines, and its specifiers put in."""
+"""The systemd units, read as systemd reads it: sections, repeated keys, continued lines, and its specifiers put in."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,13 @@ from tests.deploy.rule_files import PROMETHEUS
 
 SYSTEMD: Final = PROMETHEUS.parent / "systemd"
 UNIT: Final = SYSTEMD / "openai-usage-exporter.service"
+GATEWAY_UNIT: Final = SYSTEMD / "openai-trace-gateway.service"
 INSTALLED: Final = "/opt/openai-usage-exporter/bin/openai-usage-exporter"
-"""The program that the unit starts."""
+"""The program that the units start."""
 
 
 def settings(text: str) -> Mapping[str, Sequence[str]]:
-    """Return each key's values in their order; keys are unique across this unit's sections."""
+    """Return each key's values in their order; keys are unique across a unit's sections."""
     found: dict[str, list[str]] = {}
     kept = (line for line in text.splitlines() if not line.startswith(("#", ";")))
     for line in "\n".join(kept).replace("\\\n", " ").splitlines():
@@ -24,9 +25,9 @@ def settings(text: str) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def setting(key: str) -> str:
-    """Return the unit's one value of a key."""
-    [value] = settings(UNIT.read_text(encoding="utf-8"))[key]
+def setting(key: str, file: Path = UNIT) -> str:
+    """Return a unit's one value of a key."""
+    [value] = settings(file.read_text(encoding="utf-8"))[key]
     return value
 
 
@@ -44,8 +45,8 @@ def expanded(text: str, unit: str, *, root: Path = Path("/")) -> str:
     return text
 
 
-def command(unit: str, *, root: Path = Path("/"), more: Sequence[str] = ()) -> list[str]:
+def command(unit: str, *, root: Path = Path("/"), more: Sequence[str] = (), file: Path = UNIT) -> list[str]:
     """Return what ExecStart runs, with `more` for its $ARGUMENTS."""
-    words = shlex.split(expanded(setting("ExecStart"), unit, root=root))
+    words = shlex.split(expanded(setting("ExecStart", file), unit, root=root))
     assert words[-1] == "$ARGUMENTS"
     return [*words[:-1], *more]

@@ -45,7 +45,8 @@ def analyze(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def drop_ins() -> list[str]:
-    return re.findall(r"^```ini\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    about_the_exporter, _, _ = README.partition("## The trace gateway")
+    return re.findall(r"^```ini\n(.*?)^```$", about_the_exporter, re.MULTILINE | re.DOTALL)
 
 
 def installed(folder: Path, name: str, text: str = TEXT) -> Path:
