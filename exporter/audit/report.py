@@ -96,8 +96,8 @@ def _heads(findings: Findings) -> list[str]:
     use = "an exporter has it open, or was killed while it had" if findings.in_use else "no exporter has it open"
     return [
         "LEDGER AND OPENAI",
-        *paragraph(f"{findings.place}, last written {written}; {use}"),
-        *paragraph(f"the API at {findings.base_url}, asked {_times(findings.looks)}"),
+        *paragraph(f"{printable(findings.place)}, last written {written}; {use}"),
+        *paragraph(f"the API at {printable(findings.base_url)}, asked {_times(findings.looks)}"),
     ]
 
 
@@ -194,8 +194,8 @@ def _prometheus(findings: Findings) -> list[str]:
     lines = [
         "PROMETHEUS",
         *paragraph(
-            f"The newest samples at {found.url}, series by series, against what an exporter with this state and this "
-            "configuration shows: counters, and the gauges about days and months. A value is right if the state "
+            f"The newest samples at {printable(found.url)}, series by series, against what an exporter with this state "
+            "and this configuration shows: counters, and the gauges about days and months. A value is right if the state "
             "showed it at some look of this audit. Sums are of what both sides had at the last look."
         ),
     ]

@@ -25,7 +25,7 @@ pieces = st.sampled_from(
 line_items = st.lists(pieces | any_texts, max_size=9).map("".join)
 
 
-@settings(max_examples=500)
+@settings(max_examples=150)
 @given(line_items)
 def test_any_text_has_one_model_that_stands_in_it_at_its_place_or_none(text: str) -> None:
     item = parse_line_item(text)
@@ -44,7 +44,7 @@ def test_any_text_has_one_model_that_stands_in_it_at_its_place_or_none(text: str
     }
 
 
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(
     prefix=st.sampled_from(("", "priority", "flex", "evals", "two words")),
     model=st.text(st.characters(exclude_characters=",|", exclude_categories=["Z", "Cs", "Cc"]), min_size=1),

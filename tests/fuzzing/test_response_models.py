@@ -62,7 +62,7 @@ def pages(draw: st.DrawFn) -> tuple[Endpoint, bytes]:
     return endpoint, draw(bodies(pages_of(endpoint), most_changes=6))
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(pages(), st.booleans())
 def test_a_page_is_rows_each_of_which_counts_whole_or_is_rejected_once(
     page: tuple[Endpoint, bytes],
@@ -109,8 +109,7 @@ def _check_row(endpoint: Endpoint, row: object, read: dict[RowKey, RowValues]) -
 
 def _check_amount(endpoint: Endpoint, amount: Amount) -> None:
     if endpoint is COSTS:
-        assert isinstance(amount, Decimal | int)
-        assert abs(amount) < 10**18
+        assert -(10**18) < amount < 10**18
     else:
         assert isinstance(amount, int)
         assert not isinstance(amount, bool)
@@ -122,7 +121,7 @@ def _all_pages(draw: st.DrawFn) -> tuple[Endpoint, list[bytes]]:
     return endpoint, draw(st.lists(bodies(pages_of(endpoint)), min_size=1, max_size=3))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.composite(_all_pages)())
 def test_a_window_is_read_or_fails_by_a_name(walk: tuple[Endpoint, list[bytes]]) -> None:
     endpoint, left = walk
@@ -137,7 +136,7 @@ def test_a_window_is_read_or_fails_by_a_name(walk: tuple[Endpoint, list[bytes]])
     assert answer.rejected.keys() <= REASONS
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     endpoints,
     st.lists(damaged(documents(refusals()).map(lambda each: spelled(each).encode(errors="surrogatepass"))), min_size=1),
@@ -165,7 +164,7 @@ def _check_message(error: OpenAIError) -> None:
     assert len(message) < 2_000
 
 
-@settings(max_examples=150)
+@settings(max_examples=70)
 @given(bodies(refusals()), st.sampled_from((1, 31, 180)))
 def test_a_refusal_is_facts_that_make_a_request_smaller_whatever_it_says(body: bytes, limit: int) -> None:
     refusal = parse_refusal(body)
@@ -199,7 +198,7 @@ def _list_answers(draw: st.DrawFn) -> tuple[str, list[bytes]]:
     return name, draw(st.lists(bodies(lists()[name], most_changes=6), min_size=1, max_size=2))
 
 
-@settings(max_examples=150)
+@settings(max_examples=70)
 @given(st.composite(_list_answers)())
 def test_the_directory_is_read_or_fails_by_a_name_and_every_number_of_it_is_one_to_prometheus(
     answers: tuple[str, list[bytes]],
@@ -217,7 +216,7 @@ def test_the_directory_is_read_or_fails_by_a_name_and_every_number_of_it_is_one_
         render_samples(samples).encode()
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(junk)
 def test_an_amount_is_exact_and_bounded_or_none(value: object) -> None:
     try:
@@ -234,7 +233,7 @@ def test_an_amount_is_exact_and_bounded_or_none(value: object) -> None:
     assert exponent >= -60
 
 
-@settings(max_examples=150)
+@settings(max_examples=70)
 @given(damaged(any_texts.map(lambda text: json.dumps(text).encode())))
 def test_json_is_read_into_texts_that_can_be_written_or_is_refused(body: bytes) -> None:
     try:
