@@ -64,7 +64,11 @@ class Applications:
         self._failing = False
         self.sent = Sent()
         self._client = httpx.Client(
-            base_url=base_url, headers={"Authorization": f"Bearer {WORKSPACE_KEY}"}, timeout=_TIMEOUT_SECONDS
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {WORKSPACE_KEY}"},
+            timeout=_TIMEOUT_SECONDS,
+            # What is simulated is never behind a proxy.
+            trust_env=False,
         )
 
     def send_until(self, now: float) -> None:

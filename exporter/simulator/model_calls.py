@@ -67,7 +67,7 @@ def not_completed(call: Call) -> int:
 
 
 def model_calls(identity: str, call: Call) -> list[ModelCall]:
-    """Take a batch of calls apart: tokens and cost are divided without rest. Those that failed used none."""
+    """Take a traced batch of calls apart: tokens and cost are divided without rest. Those that failed used none."""
     fields = openai_fields(call.stream.api, call.measures)
     count = max(1, fields["num_model_requests"]) if any(call.measures) else 0
     cached = fields.get("input_cached_tokens", 0)
