@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 
-.PHONY: help demo stack test bench check lint types format golden lock audit clean
+.PHONY: help demo stack test bench fuzz check lint types format golden lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -34,6 +34,14 @@ test: $(DEVELOPMENT) ## run all the tests
 
 bench: $(DEVELOPMENT) ## measure what running it costs; takes minutes. With `--write` by hand, into the README
 	@$(BIN)/python -m tests.benchmarks
+
+# For all properties together. Where the package that leads them does not install, they take random examples.
+FUZZ_SECONDS ?= 600
+
+fuzz: $(DEVELOPMENT) ## feed broken input to all that reads from outside, for FUZZ_SECONDS seconds (600)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --group fuzz \
+	  || echo "atheris does not install here: examples are random"
+	@$(BIN)/python -m tests.fuzzing --seconds=$(FUZZ_SECONDS)
 
 check: lint types test ## lint, types and tests
 

@@ -195,8 +195,8 @@ def _prometheus(findings: Findings) -> list[str]:
         "PROMETHEUS",
         *paragraph(
             f"The newest samples at {printable(found.url)}, series by series, against what an exporter with this state "
-            "and this configuration shows: counters, and the gauges about days and months. A value is right if the state "
-            "showed it at some look of this audit. Sums are of what both sides had at the last look."
+            "and this configuration shows: counters, and the gauges about days and months. A value is right if the "
+            "state showed it at some look of this audit. Sums are of what both sides had at the last look."
         ),
     ]
     if found.sums:
