@@ -9,7 +9,7 @@ from exporter.ledger.account import Account
 from exporter.metrics.budget_gauges import budget_gauges
 from exporter.metrics.catalogue import UNPRICED_TOKENS
 from exporter.metrics.event_gauges import Gauges
-from exporter.metrics.price_gauges import price_gauges
+from exporter.metrics.price_gauges import CountedTokens, EffectivePrices, price_gauges
 from exporter.openai_api.endpoints import COSTS
 from exporter.pricing.estimates import TOKEN_APIS
 from exporter.pricing.list_prices import ListPrice
@@ -22,6 +22,8 @@ class MoneyGauges:
     def __init__(self) -> None:
         self._book: tuple[tuple[object, ...], PriceBook] | None = None
         self._prices: tuple[tuple[object, ...], Gauges] | None = None
+        self._tokens = CountedTokens()
+        self._effective = EffectivePrices()
         self._budgets: tuple[tuple[object, ...], BudgetLedger] | None = None
 
     def newest(
@@ -62,7 +64,10 @@ class MoneyGauges:
         # Accounts are never changed, only replaced, and each day has a book of its own: the same objects say the same.
         basis = (book, *(accounts.get(api) for api in TOKEN_APIS))
         if self._prices is None or any(new is not old for new, old in zip(basis, self._prices[0], strict=True)):
-            self._prices = basis, price_gauges(accounts, book, today)
+            self._prices = (
+                basis,
+                price_gauges(accounts, book, today, tokens=self._tokens, prices=self._effective),
+            )
         return self._prices[1]
 
     def _newest_budgets(self, attribution: Attribution, budgets: tuple[Budget, ...]) -> BudgetLedger:

@@ -142,7 +142,7 @@ class SnapshotBuilder:
         }
         gauges |= reading_gauges(surroundings.readings, attribution.projects)
         for family in (*MONEY_GAUGES, *INFO_GAUGES):
-            add_block(family, render_samples(gauges.get(family, {})))
+            add_block(family, self._order["", family.name].render(gauges.get(family, {})))
         blocks.append((HELD_BACK, render_samples(_held_back(ledger.accounts))))
         blocks.append((SERIES, render_samples(series)))
         limits = {

@@ -1,5 +1,6 @@
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
@@ -7,7 +8,7 @@ from exporter.exact import Amount
 from exporter.ledger.account import Account, Bucket
 from exporter.ledger.counters import SeriesName
 from exporter.metrics.catalogue import EFFECTIVE_PRICE, UNPRICED_TOKENS
-from exporter.metrics.price_gauges import price_gauges
+from exporter.metrics.price_gauges import CountedTokens, EffectivePrices, price_gauges
 from exporter.openai_api.answer import RowKey, RowValues
 from exporter.openai_api.endpoints import ENDPOINTS
 from exporter.pricing.estimates import token_counts
@@ -117,6 +118,32 @@ def test_nothing_is_said_of_models_whose_tokens_all_have_a_price() -> None:
 def test_there_are_gauges_before_anything_was_read() -> None:
     assert prices({}, PriceBook({}, TODAY, {}, None)) == {}
     assert prices(accounts(), PriceBook({}, TODAY, {}, None)) == {}
+
+
+def test_what_is_remembered_of_earlier_polls_says_what_is_worked_out_anew() -> None:
+    tokens, remembered = CountedTokens(), EffectivePrices()
+    first, dearer = (
+        PriceBook(bill(LINES), TODAY, {}, None),
+        PriceBook(bill({"gpt-5, input": (9, 1000)}), TODAY, {}, None),
+    )
+    priced: Rows = [{"model": "gpt-5", "input_text_tokens": 5}]
+    unknown: Rows = [{"model": "gpt-none", "input_text_tokens": 7}]
+    seen = []
+    for days, book in (
+        ({YESTERDAY: priced}, first),
+        ({YESTERDAY: priced, TODAY: unknown}, first),
+        ({YESTERDAY: priced, TODAY: [*unknown, {"model": "gpt-image-1-2025-04-23", "output_image_tokens": 3}]}, first),
+        ({YESTERDAY: priced}, first),
+        ({YESTERDAY: priced}, dearer),
+        ({YESTERDAY: unknown}, dearer),
+    ):
+        known = accounts(completions=days)
+        gauges = price_gauges(known, book, TODAY, tokens=tokens, prices=remembered)
+        assert gauges == price_gauges(known, book, TODAY)
+        # Nothing changed: the same again.
+        assert gauges == price_gauges(known, book, TODAY, tokens=tokens, prices=remembered)
+        seen.append(gauges)
+    assert all(before != after for before, after in pairwise(seen))
 
 
 @pytest.mark.parametrize("grouping", [("model",), ("model", "service_tier", "api_key_id")])
