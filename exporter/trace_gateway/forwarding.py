@@ -107,7 +107,8 @@ class Forwarding:
         now = self._clock()
         if now >= self._silent_until.get(failure.reason, 0.0):
             self._silent_until[failure.reason] = now + _SECONDS_BETWEEN_WARNINGS
-            _log.warning("the upstream failed", extra={"reason": failure.reason})
+            details = {"details": failure.details} if failure.details else {}
+            _log.warning("the upstream failed", extra={"reason": failure.reason, **details})
 
     def finish_later(self, rest: Coroutine[Any, Any, None]) -> None:
         """Read an answer whose client has left."""

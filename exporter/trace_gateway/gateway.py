@@ -18,6 +18,7 @@ from exporter.trace_gateway.exchange import TraceCounting
 from exporter.trace_gateway.forwarding import Forwarding
 from exporter.trace_gateway.forwarding_metrics import ForwardingMetrics
 from exporter.trace_gateway.upstream import Patience, Upstream, UpstreamAddress
+from exporter.web.exposure import beyond_loopback, warn_of_open_pages
 from exporter.web.http_server import HttpServer, Limits
 from exporter.web.messages import Request, Response
 from exporter.web.negotiation import accepts_gzip
@@ -48,7 +49,8 @@ class GatewayOptions:
         upstream: where AITracer is.
         listen: host and port that applications send to.
         telemetry: host and port of the gateway's own pages; None for the same as `listen`.
-        web_config_file: TLS for both, passwords for the own pages; None for plain HTTP without a password.
+        web_config_file: TLS and client certificates for both, passwords and headers for the own pages; None for plain
+            HTTP without a password.
         proxy: URL of the proxy that leads to the upstream, None for none.
         patience: with the upstream.
     """
@@ -181,7 +183,8 @@ class Gateway:
         return await (self._guard if request.content is None else self._forwarding)(request)
 
     def _tell(self, server: HttpServer, telemetry: HttpServer | None) -> None:
-        scheme = "https" if self._protection().context else "http"
+        protection = self._protection()
+        scheme = "https" if protection.context else "http"
 
         def url(of: HttpServer) -> str:
             host, port = of.address
@@ -195,6 +198,20 @@ class Gateway:
                 "upstream": f"{self._options.upstream.scheme}://{self._options.upstream.netloc}",
             },
         )
+        warn_of_open_pages(
+            _hosts(telemetry or server), protection, what="which models the applications use, and what they cost"
+        )
+        outside = beyond_loopback(_hosts(server))
+        if outside and protection.context is None:
+            _log.warning(
+                "prompts and the upstream's keys cross the network in plain text; add tls_server_config to "
+                "--web.config.file, or listen on loopback behind what speaks TLS",
+                extra={"address": outside},
+            )
+
+
+def _hosts(server: HttpServer) -> list[str]:
+    return [host for host, _ in server.addresses]
 
 
 async def _start(server: HttpServer, address: tuple[str, int], flag: str) -> None:

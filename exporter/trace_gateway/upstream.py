@@ -68,12 +68,14 @@ class UpstreamFailedError(Exception):
     Attributes:
         reason: one of few words, for a label.
         status: what the client gets, if it got nothing yet.
+        details: what the system says, for the log, about a connection that was not made; nothing of any message.
     """
 
-    def __init__(self, reason: str, status: HTTPStatus) -> None:
+    def __init__(self, reason: str, status: HTTPStatus, details: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.status = status
+        self.details = details
 
 
 def upstream_address(text: str) -> UpstreamAddress:
@@ -189,14 +191,20 @@ def _failure(error: Exception) -> UpstreamFailedError:
             return UpstreamFailedError("no_connection_free", HTTPStatus.SERVICE_UNAVAILABLE)
         case httpcore.TimeoutException():
             return UpstreamFailedError("timeout", HTTPStatus.GATEWAY_TIMEOUT)
-        case httpcore.ReadError() | httpcore.WriteError():
-            return UpstreamFailedError("cut", HTTPStatus.BAD_GATEWAY)
-        case httpcore.ProtocolError() if "disconnected" in str(error) or "closed connection" in str(error):
-            return UpstreamFailedError("cut", HTTPStatus.BAD_GATEWAY)
-        case httpcore.ProtocolError():
+        case httpcore.ConnectError(args=(ssl.SSLError() as refused, *_)):
+            return UpstreamFailedError("tls", HTTPStatus.BAD_GATEWAY, _said(refused))
+        case httpcore.ConnectError() | httpcore.ProxyError():
+            return UpstreamFailedError("unreachable", HTTPStatus.BAD_GATEWAY, str(error))
+        case httpcore.ProtocolError() if not ("disconnected" in str(error) or "closed connection" in str(error)):
             return UpstreamFailedError("not_http", HTTPStatus.BAD_GATEWAY)
         case _:
-            return UpstreamFailedError("unreachable", HTTPStatus.BAD_GATEWAY)
+            return UpstreamFailedError("cut", HTTPStatus.BAD_GATEWAY)
+
+
+def _said(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not trusted: {error.verify_message}"
+    return error.reason or type(error).__name__
 
 
 def _pool(context: ssl.SSLContext, proxy: str | None, connections: int) -> httpcore.AsyncConnectionPool:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,12 +60,13 @@ class Received:
 @dataclass
 class ScriptedUpstream:
     address: Address
+    scheme: str = "http"
     received: list[Received] = field(default_factory=list)
     seen: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     @property
     def url(self) -> str:
-        return f"http://{self.address[0]}:{self.address[1]}"
+        return f"{self.scheme}://{self.address[0]}:{self.address[1]}"
 
     def wait_for_one(self) -> Received:
         """The request that came last, once there is one more."""
@@ -73,10 +75,12 @@ class ScriptedUpstream:
 
 
 @contextmanager
-def scripted_upstream(answer: Callable[[Received], bytes]) -> Iterator[ScriptedUpstream]:
+def scripted_upstream(
+    answer: Callable[[Received], bytes], tls: ssl.SSLContext | None = None
+) -> Iterator[ScriptedUpstream]:
     """Answer every whole request with the bytes given; the connection ends behind those that say so, or hold none."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        upstream = ScriptedUpstream(listener.getsockname())
+        upstream = ScriptedUpstream(listener.getsockname(), "https" if tls else "http")
         connections: list[socket.socket] = []
         threads: list[threading.Thread] = []
 
@@ -86,7 +90,7 @@ def scripted_upstream(answer: Callable[[Received], bytes]) -> Iterator[ScriptedU
                     connection, _ = listener.accept()
                     connection.settimeout(PATIENCE)
                     connections.append(connection)
-                    threads.append(threading.Thread(target=_converse, args=(connection, upstream, answer)))
+                    threads.append(threading.Thread(target=_converse, args=(connection, tls, upstream, answer)))
                     threads[-1].start()
 
         accepting = threading.Thread(target=accept)
@@ -103,8 +107,13 @@ def scripted_upstream(answer: Callable[[Received], bytes]) -> Iterator[ScriptedU
                 thread.join()
 
 
-def _converse(connection: socket.socket, upstream: ScriptedUpstream, answer: Callable[[Received], bytes]) -> None:
-    with connection, contextlib.suppress(OSError):
+def _converse(
+    plain: socket.socket,
+    tls: ssl.SSLContext | None,
+    upstream: ScriptedUpstream,
+    answer: Callable[[Received], bytes],
+) -> None:
+    with plain, contextlib.suppress(OSError), _encrypted(plain, tls) as connection:
         while received := _read(connection):
             upstream.received.append(received)
             upstream.seen.release()
@@ -114,6 +123,10 @@ def _converse(connection: socket.socket, upstream: ScriptedUpstream, answer: Cal
             connection.sendall(answered)
             if not answered or b"\r\nConnection: close" in answered:
                 return
+
+
+def _encrypted(plain: socket.socket, tls: ssl.SSLContext | None) -> socket.socket:
+    return plain if tls is None else tls.wrap_socket(plain, server_side=True)
 
 
 def _read(connection: socket.socket) -> Received | None:
