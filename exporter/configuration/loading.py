@@ -16,6 +16,7 @@ DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 
 _LARGEST_NUMBER_BITS: Final = 64
 _MERGE: Final = "tag:yaml.org,2002:merge"
+_DEEPEST: Final = 50
 _MOST_MERGED_KEYS: Final = 100_000
 
 
@@ -104,7 +105,18 @@ def _readable(text: str) -> str:
 
 
 class _StrictLoader(yaml.SafeLoader):
+    _depth = 0
     _merged = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 - PyYAML's signature
+        """Read a node, within bounds: at every level PyYAML looks at all those around it, for each character."""
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # the library's gap
+            raise yaml.composer.ComposerError(None, None, f"more than {_DEEPEST} levels are nested", mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Copy what `<<` names, within bounds: ten lines that each merge the one before ten times fill any memory."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.configuration.durations import parse_duration
 from exporter.configuration.loading import ConfigurationError, parse_configuration
 from exporter.openai_api.directory import Directory
 from exporter.openai_api.projects import Project
@@ -60,6 +61,21 @@ def test_merges_that_unfold_to_more_than_memory_holds_are_a_mistake() -> None:
     ]
     (mistake,) = mistakes_of("\n".join(lines))
     assert mistake == "line 6, column 8: more than 100000 keys are merged by <<"
+
+
+@pytest.mark.parametrize("level", ["[", "{a: ", "- "])
+def test_a_text_of_a_thousand_levels_is_a_mistake_where_it_begins_to_be_senseless(level: str) -> None:
+    """6 KB took half a minute."""
+    (mistake,) = mistakes_of(level * 1_000)
+    assert mistake.startswith("line 1, column ")
+    assert mistake.endswith(": more than 50 levels are nested")
+
+
+@pytest.mark.parametrize("text", ["9999999h", "99999d1440m", "9999999999s"])
+def test_a_duration_of_more_days_than_can_be_spelled_is_none(text: str) -> None:
+    """What was shown of it could not be read again."""
+    with pytest.raises(ValueError, match="a duration such as"):
+        parse_duration(text)
 
 
 def test_merges_within_reason_hold() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
@@ -20,6 +21,7 @@ from exporter.openai_api.answer import RowKey, RowValues
 from exporter.openai_api.directory import Directory
 from exporter.openai_api.endpoints import COSTS, ENDPOINTS, TOKEN_MEASURES, Endpoint
 from exporter.openai_api.errors import OpenAIError, RequestRefused
+from exporter.openai_api.headers import http_date, retry_after
 from exporter.openai_api.pages import NotAPageError, parse_json, parse_page
 from exporter.openai_api.projects import Project
 from exporter.openai_api.reading import WindowReader
@@ -214,6 +216,40 @@ def test_the_directory_is_read_or_fails_by_a_name_and_every_number_of_it_is_one_
         for amount in samples.values():
             assert abs(Decimal(amount)) < 2**63, family.name
         render_samples(samples).encode()
+
+
+@settings(max_examples=120)
+@given(
+    st.lists(
+        st.sampled_from(
+            (
+                *(
+                    "Wed",
+                    ", ",
+                    " ",
+                    "21",
+                    "Oct",
+                    "2026",
+                    "07:28:00",
+                    "GMT",
+                    "-0000",
+                    "+9999",
+                    "-",
+                    ":",
+                    "99999999999999",
+                    "0.5",
+                ),
+            )
+        )
+        | any_texts
+    ).map("".join),
+    st.floats(0, 2**40),
+)
+def test_a_header_about_time_is_seconds_or_nothing(text: str, now: float) -> None:
+    moment = http_date(text)
+    assert moment is None or math.isfinite(moment)
+    wait = retry_after(text, now)
+    assert wait is None or 0 <= wait < math.inf
 
 
 @settings(max_examples=120)
