@@ -15,7 +15,7 @@ import h11
 from exporter.web.limits import Limits
 from exporter.web.messages import Handler, RawHead, Request, RequestEndedError, Response, WantsStream
 from exporter.web.places import Client, Places
-from exporter.web.plain_channel import Writer, rest
+from exporter.web.plain_channel import LARGE_ANSWER_BYTES, SLICE_BYTES, Writer, bound_unsent, first, rest
 from exporter.web.tls_channel import READ_BYTES, Reader
 
 _log = logging.getLogger(__name__)
@@ -284,15 +284,36 @@ class Conversation:
         for event in events:
             spelled = self._http.send_with_data_passthrough(event) or ()
             pieces += [memoryview(piece) for piece in spelled if piece]
-        while pieces:
+        size = sum(map(len, pieces))
+        if size < LARGE_ANSWER_BYTES or not self._places.widen(self._client):
+            await self._hand_over(pieces)
+            return
+        try:
+            self._bound_unsent(one_of_few=True)
+            await self._hand_over(first(pieces, size - SLICE_BYTES))
+            # The end leaves when the kernel holds no more than it may for everybody.
+            self._bound_unsent(one_of_few=False)
+            await self._hand_over(rest(pieces, size - SLICE_BYTES))
+        finally:
+            self._places.narrow(self._client)
+
+    def _bound_unsent(self, *, one_of_few: bool) -> None:
+        try:
+            bound_unsent(self._writer.transport.get_extra_info("socket"), one_of_few=one_of_few)
+        except OSError as error:
+            raise AnswerNotTakenError from error
+
+    async def _hand_over(self, pieces: Sequence[memoryview]) -> None:
+        left = pieces
+        while left:
             if self._writer.transport.is_closing():
                 raise ClientGoneError
             try:
-                count = self._writer.hand_over(pieces)
+                count = self._writer.hand_over(left)
             except OSError as error:
                 raise AnswerNotTakenError from error
             await self._taken()
-            pieces = rest(pieces, count)
+            left = rest(left, count)
 
     async def _taken(self) -> None:
         """Wait until the client has taken what was handed over."""

@@ -17,7 +17,7 @@ from exporter.web.http_conversation import AnswerNotTakenError, ClientGoneError,
 from exporter.web.limits import DEFAULT_LIMITS, Limits
 from exporter.web.messages import Handler, WantsStream, wants_none
 from exporter.web.places import Places
-from exporter.web.plain_channel import PlainChannel, Writer
+from exporter.web.plain_channel import PlainChannel, Writer, bound_unsent
 from exporter.web.protection import Protection
 from exporter.web.tls_channel import READ_BYTES, Reader, TlsChannel
 from exporter.web.tls_context import allows
@@ -29,8 +29,6 @@ _log = logging.getLogger(__name__)
 _BACKLOG: Final = 1024
 _PAUSE_AFTER_FAILED_ACCEPT: Final = 0.05
 _SECONDS_BETWEEN_WARNINGS: Final = 60.0
-# Unsent bytes the kernel takes per connection: without a bound it would copy megabytes for each slow reader.
-_KERNEL_UNSENT_BYTES: Final = 128 * 1024
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
@@ -208,8 +206,7 @@ class _Connection:
         reader = asyncio.StreamReader(limit=READ_BYTES, loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         try:
-            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _KERNEL_UNSENT_BYTES)
+            bound_unsent(self._socket)
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, self._socket)
         except OSError as error:
             raise ClientGoneError from error

@@ -8,6 +8,13 @@ from typing import Final, Protocol
 SLICE_BYTES: Final = 64 * 1024
 """At most so much of an answer is copied for a client that is slow to take it; the rest is the page all share."""
 
+LARGE_ANSWER_BYTES: Final = 1024 * 1024
+
+# What the kernel takes of an answer before the client does. Unbounded, it copies megabytes for each slow reader.
+_UNSENT_BYTES: Final = 128 * 1024
+# The same for one of few large ones. Each time the kernel is full, the rest waits for the client and the interpreter.
+_UNSENT_BYTES_OF_FEW: Final = 4 * 1024 * 1024
+
 _MOST_PIECES: Final = 64
 """In one call of the system; Linux takes 1024."""
 
@@ -38,6 +45,17 @@ class Writer(Protocol):
 
     def close(self) -> None:
         """Close as soon as everything is sent."""
+
+
+def bound_unsent(connection: socket.socket, *, one_of_few: bool = False) -> None:
+    """Bound what the kernel takes of an answer before the client does.
+
+    Raises:
+        OSError: the client is gone.
+    """
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        most = _UNSENT_BYTES_OF_FEW if one_of_few else _UNSENT_BYTES
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most)
 
 
 class PlainChannel:
@@ -81,13 +99,17 @@ class PlainChannel:
 
 def beginning(pieces: Sequence[memoryview], most: int) -> bytes:
     """Return a copy of up to so many bytes."""
+    return b"".join(first(pieces, most))
+
+
+def first(pieces: Sequence[memoryview], most: int) -> list[memoryview]:
+    """Return up to so many bytes; nothing in it is empty."""
     found: list[memoryview] = []
     for piece in pieces:
-        if most == 0:
-            break
-        found.append(piece[:most])
-        most -= len(found[-1])
-    return b"".join(found)
+        if most > 0 and piece:
+            found.append(piece[:most])
+        most -= len(piece)
+    return found
 
 
 def rest(pieces: Sequence[memoryview], count: int) -> list[memoryview]:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from exporter.web.http_server import Limits, serving_in_thread
+from exporter.web.messages import Request, Response
 from tests.web.loopback import ask, connected, read_to_the_end, read_until, status_of, wait_for_reset
 from tests.web.pages import BIG, Pages
 
@@ -60,6 +61,19 @@ def test_a_client_that_takes_nothing_of_its_answer_is_cut() -> None:
             client.sendall(GET_BIG)
             assert wait_for_reset(client)
         assert status_of(ask(address, SCRAPE)) == 200
+
+
+def test_the_kernel_does_not_take_the_end_of_a_large_answer_for_a_client_that_takes_nothing() -> None:
+    async def large(_: Request) -> Response:
+        # The kernel would take it whole.
+        return Response(200, (b"x" * 1_500_000,))
+
+    with (
+        serving_in_thread(large, limits=Limits(write_timeout=0.1)) as address,
+        connected(address, receive_buffer=4096) as client,
+    ):
+        client.sendall(SCRAPE)
+        assert wait_for_reset(client)
 
 
 def test_a_client_that_takes_its_answer_too_slowly_is_cut() -> None:
