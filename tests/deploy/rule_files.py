@@ -8,6 +8,7 @@ from typing import Final
 import yaml
 
 from exporter.metrics.catalogue import FAMILIES, OPT_IN_LABELS, Kind
+from tests.deploy.gateway_series import gateway_series
 
 PROMETHEUS: Final = Path(__file__).parents[2] / "deploy" / "prometheus"
 RULES: Final = tuple(sorted((PROMETHEUS / "rules").glob("*.yml")))
@@ -67,9 +68,9 @@ def rules(*files: Path) -> Iterator[Rule]:
 
 
 def scraped() -> dict[str, frozenset[str]]:
-    """Return every sample name that a scrape of the exporter can bring, with all the labels it can have."""
+    """Return every sample name that a scrape of exporter or trace gateway brings, with all the labels it can have."""
     opt_in = {name for _, names in OPT_IN_LABELS.values() for name in names}
-    known = {"up": _TARGET}
+    known = {"up": _TARGET, **{name: labels | _TARGET for name, labels in gateway_series().items()}}
     for family in FAMILIES:
         labels = frozenset(family.labels) | _TARGET
         # Only what comes from rows of usage and costs, and prices, which follow them, can carry opt-in labels.

@@ -95,5 +95,5 @@ def test_pages_and_flags_that_the_runbook_names_exist(capsys: pytest.CaptureFixt
 
 def test_configuration_keys_that_the_runbook_names_exist() -> None:
     readme = Path(ROOT / "README.md").read_text(encoding="utf-8")
-    for key in re.findall(r"`((?:openai|polling|labels|limits|directory)\.[a-z_]+)`", TEXT):
+    for key in re.findall(r"`((?:openai|polling|labels|limits|directory|trace_gateway)\.[a-z_]+)`", TEXT):
         assert f"| `{key}` |" in readme, key

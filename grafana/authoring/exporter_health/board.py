@@ -12,6 +12,7 @@ from grafana.authoring.exporter_health.polls import polls
 from grafana.authoring.exporter_health.process import process
 from grafana.authoring.exporter_health.requests import requests
 from grafana.authoring.exporter_health.state import state
+from grafana.authoring.exporter_health.trace_gateway import trace_gateway
 
 
 def exporter_health() -> dashboard.Dashboard:
@@ -31,5 +32,6 @@ def exporter_health() -> dashboard.Dashboard:
             Section(600, "How many series are there?", budget()),
             Section(700, "State and configuration", state()),
             Section(800, "The process and its scrapes", process()),
+            Section(900, "Trace gateway, where there is one", trace_gateway()),
         ),
     )

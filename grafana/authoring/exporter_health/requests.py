@@ -1,26 +1,16 @@
 """How OpenAI's API answers: requests, failures, retries, durations."""
 
-from collections.abc import Mapping
 from typing import Final
 
-from grafana_foundation_sdk.builders import timeseries
 from grafana_foundation_sdk.models import units
-from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
-from grafana.authoring import palette
 from grafana.authoring.amendments import by_order
 from grafana.authoring.exporter_health.choices import NO_EXPORTER, chosen
 from grafana.authoring.panels import About, Panel, Query, line
+from grafana.authoring.statuses import coloured_by_status
 
 _REQUESTS: Final = chosen("openai_exporter_http_requests_total")
 _FAILED: Final = chosen("openai_exporter_http_requests_total", 'code!="200"')
-_BY_CODE: Final = {
-    "2..": palette.GOOD,
-    "4..": palette.WATCH,
-    "429": "yellow",
-    "5..": palette.BAD,
-    "error": "dark-red",
-}
 _NOT_FAILED: Final = "404 of spend_limits or of an API that the organization does not have means that there is none."
 
 
@@ -42,15 +32,7 @@ def _by_code() -> Panel:
         filled=40,
         stacked=True,
     )
-    return _coloured(panel, _BY_CODE)
-
-
-def _coloured(panel: timeseries.Panel, colours: Mapping[str, str]) -> timeseries.Panel:
-    for pattern, colour in colours.items():
-        panel = panel.override_by_regexp(
-            f"/^{pattern}$/", [DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})]
-        )
-    return panel
+    return coloured_by_status(panel)
 
 
 def _durations() -> Panel:
