@@ -1,7 +1,8 @@
 """The whole stack on this machine, without containers: `make stack`.
 
-A simulated organization, its exporter, Prometheus with all rules, and Alertmanager, with weeks of history at once.
-Everything listens on loopback and lives in a temporary folder, which goes when it ends.
+A simulated organization, its exporter, a trace gateway that its applications send their traces through, Prometheus with
+all rules, and Alertmanager, with weeks of history at once. Everything listens on loopback and lives in a temporary
+folder, which goes when it ends.
 """
 
 import argparse
@@ -33,6 +34,15 @@ DEPLOY: Final = Path(__file__).resolve().parents[1]
 RULES: Final = DEPLOY / "prometheus" / "rules"
 CONFIGURATIONS: Final = DEPLOY / "compose"
 
+# In the order of the addresses.
+_DEFAULT_PORTS: Final = {
+    "exporter": 10185,
+    "simulator": 10186,
+    "trace_gateway": 10187,
+    "prometheus": 9090,
+    "alertmanager": 9093,
+}
+
 # A death is noticed this soon, in seconds.
 _LOOK_EVERY: Final = 0.5
 _LAST_LINES: Final = 15
@@ -46,6 +56,7 @@ class Addresses:
 
     exporter: str
     simulator: str
+    trace_gateway: str
     prometheus: str
     alertmanager: str
 
@@ -56,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.days < 1 or options.minutes < 0:
         parser.error("--days begins at 1, --minutes at 0")
-    addresses = Addresses(options.exporter, options.simulator, options.prometheus, options.alertmanager)
+    addresses = Addresses(*(getattr(options, name) for name in _DEFAULT_PORTS))
     for number in _ENDING:
         signal.signal(number, _stop)
     try:
@@ -95,14 +106,15 @@ def stack(
             life=Life(seed, configuration, folder / "state", port=_port(addresses.simulator)),
             watch=watch,
             end=end,
-            scraped=scraped(addresses.exporter, addresses.simulator),
+            # The gateway's counters begin anew where those of the history end: in the same series, as after a restart.
+            scraped=scraped(addresses.exporter, addresses.trace_gateway),
             rule_files=rule_files,
             tell=tell,
         )
         (folder / "prometheus.yml").write_text(_prometheus_configuration(addresses, rule_files), encoding="utf-8")
         environment = {KEY_VARIABLE: DEFAULT_ADMIN_KEY, BASE_URL_VARIABLE: f"http://{addresses.simulator}/v1"}
         processes = {}
-        for server in _servers(addresses, folder, programs, configuration, since=end, seed=seed):
+        for server in _servers(addresses, folder, programs, configuration, since=watch.last(end), seed=seed):
             tell(f"stack: starting {server.name}")
             log = folder / f"{server.name}.log"
             processes[server.name] = servers.enter_context(
@@ -133,11 +145,24 @@ def _servers(  # noqa: PLR0913 - two of them by name
     ours = [sys.executable, "-m", "exporter"]
     return [
         _Server(
+            "trace-gateway",
+            [
+                *ours,
+                "trace-gateway",
+                # The simulator, which answers as AITracer does.
+                f"--upstream=http://{addresses.simulator}",
+                f"--config.file={configuration}",
+                f"--web.listen-address={addresses.trace_gateway}",
+            ],
+            f"http://{addresses.trace_gateway}/-/ready",
+        ),
+        _Server(
             "simulator",
             [
                 *ours,
                 "simulate",
                 f"--web.listen-address={addresses.simulator}",
+                f"--traces.send-to=http://{addresses.trace_gateway}",
                 f"--traces.since={since}",
                 f"--seed={seed}",
             ],
@@ -189,7 +214,7 @@ def _prometheus_configuration(addresses: Addresses, rule_files: Sequence[Path]) 
     text = file.read_text(encoding="utf-8")
     for container, address in (
         ("exporter:10185", addresses.exporter),
-        ("simulator:10186", addresses.simulator),
+        ("trace-gateway:10187", addresses.trace_gateway),
         ("alertmanager:9093", addresses.alertmanager),
     ):
         text = text.replace(f'"{container}"', f'"{address}"')
@@ -204,23 +229,25 @@ def _invitation(addresses: Addresses) -> str:
   Alertmanager  http://{addresses.alertmanager}/
   exporter      http://{addresses.exporter}/
   simulator     http://{addresses.simulator}/
+  trace gateway http://{addresses.trace_gateway}/metrics
 Grafana is not part of it: import grafana/dashboards/*.json into yours, with this Prometheus as the data source.
 Ctrl-C ends it and leaves nothing behind."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="make stack", description="The simulated organization with exporter, Prometheus and Alertmanager."
+        prog="make stack",
+        description="The simulated organization with exporter, trace gateway, Prometheus and Alertmanager.",
     )
     parser.add_argument("--days", type=int, default=35, help="of history; a day takes about a second (default: 35)")
     parser.add_argument(
         "--minutes", type=int, default=MINUTES, help=f"of history that is seen minute by minute (default: {MINUTES})"
     )
     parser.add_argument("--seed", default=DEFAULT_SEED, help=f"another one is another life (default: {DEFAULT_SEED})")
-    for name, port in (("exporter", 10185), ("simulator", 10186), ("prometheus", 9090), ("alertmanager", 9093)):
+    for name, port in _DEFAULT_PORTS.items():
         address = f"127.0.0.1:{port}"
         parser.add_argument(
-            f"--{name}", type=_address, default=address, metavar="HOST:PORT", help=f"default: {address}"
+            _flag(name), type=_address, default=address, metavar="HOST:PORT", help=f"default: {address}"
         )
     return parser
 
@@ -234,18 +261,23 @@ def _address(text: str) -> str:
 
 def _demand_free(addresses: Addresses) -> None:
     """Find what is in use before weeks are lived through, and before a stranger is taken for one of ours."""
-    for name in ("exporter", "simulator", "prometheus", "alertmanager"):
+    for name in _DEFAULT_PORTS:
         address = getattr(addresses, name)
         host, port = listen_address(address)
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             socket.create_server((host, port), family=family).close()
         except OSError as error:
+            flag = _flag(name)
             raise ProgramError(
-                f"{name} cannot listen on {address}: {error.strerror}; end what does (Debian starts its packages' "
-                f"servers: systemctl stop prometheus prometheus-alertmanager), or name another address: "
-                f"{sys.executable} -m deploy.local.stack --{name}=HOST:PORT"
+                f"{flag.removeprefix('--')} cannot listen on {address}: {error.strerror}; end what does (Debian starts "
+                f"its packages' servers: systemctl stop prometheus prometheus-alertmanager), or name another address: "
+                f"{sys.executable} -m deploy.local.stack {flag}=HOST:PORT"
             ) from error
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _port(address: str) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import yaml
 
 from exporter.command_line import _parser, _with_default_command, main
 from exporter.configuration.loading import load_configuration
@@ -37,7 +38,16 @@ from tests.prometheus_tools import program
 README: Final = (COMPOSE / "README.md").read_text(encoding="utf-8")
 DOCKERFILE: Final = parse_dockerfile((ROOT / "Dockerfile").read_text(encoding="utf-8"))
 STANDARD: Final = {"exporter", "prometheus", "alertmanager", "grafana"}
-LISTENS: Final = {"exporter": 10185, "simulator": 10186, "prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
+GATEWAY: Final = "trace-gateway.yaml"
+LISTENS: Final = {
+    "exporter": 10185,
+    "simulator": 10186,
+    "trace-gateway": 10187,
+    "prometheus": 9090,
+    "alertmanager": 9093,
+    "grafana": 3000,
+}
+PUBLISHED: Final = {*STANDARD, "trace-gateway"}
 
 
 @pytest.fixture(scope="module", params=STACKS)
@@ -57,6 +67,19 @@ def of_the_image(name: str, target: str = "") -> Instruction:
 
 def arguments(service: Service) -> Any:  # noqa: ANN401 - argparse's namespace, whose names are the command's
     return _parser().parse_args(_with_default_command(service.command or of_the_image("CMD").words()))
+
+
+def scraped_by(of: Stack) -> set[str]:
+    """The targets that Prometheus has, those in files too, as far as they are mounted."""
+    service = of.services["prometheus"]
+    folder = Path(flags(service.command)["--config.file"]).parent
+    static, files = [], []
+    for job in prometheus_yml(of)["scrape_configs"]:
+        static += job.get("static_configs", ())
+        files += [folder / name for part in job.get("file_sd_configs", ()) for name in part["files"]]
+    mounted = [mount for mount in service.mounts if any(mount.target.match(str(file)) for file in files)]
+    static += [group for mount in mounted for group in yaml.safe_load(mount.source.read_text(encoding="utf-8"))]
+    return {target for group in static for target in group["targets"]}
 
 
 def prometheus_yml(of: Stack) -> dict[str, Any]:
@@ -91,7 +114,7 @@ def test_the_schema_refuses_what_compose_does_not_know(tmp_path: Path) -> None:
 
 def test_one_command_starts_all_of_each_stack(each: Stack, simulated: Stack) -> None:
     is_simulated = each.project == simulated.project
-    assert set(each.services) == STANDARD | ({"history", "simulator"} if is_simulated else set())
+    assert set(each.services) == STANDARD | ({"history", "simulator", "trace-gateway"} if is_simulated else set())
     assert not any("profiles" in service.settings for service in each.services.values())
 
 
@@ -149,7 +172,7 @@ def test_nothing_is_published_beyond_this_machine_and_each_port_is_listened_on(e
         name: [(port["host_ip"], int(port["published"]), port["target"]) for port in service.settings.get("ports", ())]
         for name, service in each.services.items()
     }
-    expected = {name: [("127.0.0.1", LISTENS[name], LISTENS[name])] for name in STANDARD}
+    expected = {name: [("127.0.0.1", LISTENS[name], LISTENS[name])] for name in PUBLISHED}
     assert published == {name: expected.get(name, []) for name in each.services}
     assert arguments(each.services["exporter"]).listen_address == ("", LISTENS["exporter"])
 
@@ -227,6 +250,7 @@ def test_the_history_has_the_labels_that_prometheus_gives_to_what_it_scrapes(sim
         for group in job["static_configs"]
         for target in group["targets"]
     }
+    assert len(expected) == 2
     assert {labels.exporter, labels.traces} == expected
 
 
@@ -237,7 +261,7 @@ def test_the_history_records_every_rule_that_prometheus_will(simulated: Stack) -
     assert sorted(named) == sorted({*recording, PROMETHEUS / "rules/adapters/aitracer.yml"})
 
 
-def test_the_simulator_is_the_exporter_s_api_and_counts_traces_from_where_the_history_ends(simulated: Stack) -> None:
+def test_the_simulator_is_the_exporter_s_api_and_tells_traces_from_where_the_history_ends(simulated: Stack) -> None:
     simulator, exporter = simulated.services["simulator"], simulated.services["exporter"]
     assert arguments(simulator).listen_address == ("", LISTENS["simulator"])
     assert exporter.environment["OPENAI_BASE_URL"] == f"http://simulator:{LISTENS['simulator']}/v1"
@@ -245,10 +269,58 @@ def test_the_simulator_is_the_exporter_s_api_and_counts_traces_from_where_the_hi
     assert f":{LISTENS['simulator']}/" in simulator.settings["healthcheck"]["test"][-1]
 
 
+def test_simulated_traces_go_through_the_gateway_which_alone_is_scraped_for_them(simulated: Stack) -> None:
+    simulator, gateway = simulated.services["simulator"], simulated.services["trace-gateway"]
+    address = f"trace-gateway:{LISTENS['trace-gateway']}"
+    assert arguments(simulator).send_traces_to == f"http://{address}"
+    assert simulator.settings["depends_on"]["trace-gateway"]["condition"] == "service_healthy"
+    upstream = arguments(gateway).upstream
+    assert (upstream.scheme, upstream.netloc) == ("http", f"simulator:{LISTENS['simulator']}")
+    # A new series stands at 0 for a scrape interval.
+    assert gateway.here(arguments(gateway).config_file) == simulated.services["exporter"].here(
+        arguments(simulated.services["exporter"]).config_file
+    )
+    assert {target for target in scraped_by(simulated) if "exporter" not in target} == {address}
+    assert arguments(simulated.services["history"]).traces_instance == address
+
+
+@pytest.mark.parametrize("file", [OURS, WITH_KEY_FILE])
+def test_a_gateway_is_put_in_front_of_your_aitracer_where_its_address_is_given(file: str) -> None:
+    refused = run_compose(file, GATEWAY, environment=NEEDED[file])
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "AITRACER_URL is missing a value: the address of your AITracer is needed" in refused.stderr
+    mine = stack(file, GATEWAY, environment=NEEDED[file] | {"AITRACER_URL": "https://mine.example/below"})
+    gateway, without = mine.services["trace-gateway"], stack(file)
+    assert set(mine.services) == {*without.services, "trace-gateway"}
+    upstream = arguments(gateway).upstream
+    assert (upstream.scheme, upstream.netloc, upstream.prefix) == ("https", "mine.example", "/below")
+    assert gateway.here(arguments(gateway).config_file).is_file()
+    # No key of OpenAI's comes near it.
+    assert gateway.environment == {}
+    assert "secrets" not in gateway.settings
+    assert scraped_by(mine) - scraped_by(without) == {f"trace-gateway:{LISTENS['trace-gateway']}"}
+
+
+def test_the_gateway_listens_where_it_is_published_and_asked_for_its_health(simulated: Stack) -> None:
+    mine = stack(OURS, GATEWAY, environment=NEEDED[OURS] | {"AITRACER_URL": "https://mine.example"})
+    for gateway in (simulated.services["trace-gateway"], mine.services["trace-gateway"]):
+        assert arguments(gateway).listen_address == ("", LISTENS["trace-gateway"])
+        command, program_, *checking = gateway.settings["healthcheck"]["test"]
+        assert (command, program_) == ("CMD", of_the_image("ENTRYPOINT").words()[0])
+        asked = _parser().parse_args(checking)
+        assert (asked.run.__module__, asked.listen_address) == (
+            "exporter.health_check",
+            ("", LISTENS["trace-gateway"]),
+        )
+        [port] = gateway.settings["ports"]
+        assert (port["host_ip"], port["target"]) == ("127.0.0.1", LISTENS["trace-gateway"])
+
+
 def test_the_commands_of_our_services_are_those_of_the_command_line(each: Stack) -> None:
     ran = {name: arguments(service) for name, service in each.services.items() if service.is_ours}
+    others = {"history": "_simulate_history", "simulator": "_simulate", "trace-gateway": "run"}
     assert {name: parsed.run.__name__ for name, parsed in ran.items()} == {
-        name: {"history": "_simulate_history", "simulator": "_simulate"}.get(name, "_serve") for name in ran
+        name: others.get(name, "_serve") for name in ran
     }
 
 
@@ -285,15 +357,14 @@ def test_promtool_accepts_prometheus_configuration_with_every_rule(each: Stack, 
 
 
 def test_prometheus_scrapes_and_tells_services_of_its_stack_where_they_listen(each: Stack) -> None:
-    configuration = prometheus_yml(each)
-    groups = [
-        group
-        for part in (*configuration["scrape_configs"], *configuration["alerting"]["alertmanagers"])
+    told = {
+        target
+        for part in prometheus_yml(each)["alerting"]["alertmanagers"]
         for group in part["static_configs"]
-    ]
-    targets = {target for group in groups for target in group["targets"]}
-    scraped_here = {"exporter", "simulator"} & each.services.keys()
-    assert targets == {f"{name}:{LISTENS[name]}" for name in {*scraped_here, "alertmanager"}}
+        for target in group["targets"]
+    }
+    scraped_here = {"exporter", "trace-gateway"} & each.services.keys()
+    assert scraped_by(each) | told == {f"{name}:{LISTENS[name]}" for name in {*scraped_here, "alertmanager"}}
 
 
 def test_exporter_and_prometheus_have_one_scrape_interval(each: Stack) -> None:

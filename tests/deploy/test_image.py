@@ -203,7 +203,12 @@ def test_the_simulated_stack_of_compose_lives_its_past_and_goes_on_from_it(
         assert again.wait() == 0
         assert "left as it is" in again.log()
     assert [block.name for block in volumes["prometheus"].iterdir()] == blocks
-    with running("simulator") as simulator, running("alertmanager") as alertmanager:
+    with (
+        running("trace-gateway") as gateway,
+        running("simulator") as simulator,
+        running("alertmanager") as alertmanager,
+    ):
+        gateway.wait_for_log("msg=listening")
         simulator.wait_for_log(KEY)
         alertmanager.wait_for_log("Listening on")
         with running("exporter") as exporter:

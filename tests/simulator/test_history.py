@@ -44,6 +44,13 @@ def test_nothing_is_looked_at_after_the_end() -> None:
         assert max(moments(watch.trace_runs(end))) < end
 
 
+@pytest.mark.parametrize("minutes", [0, 3])
+def test_whoever_goes_on_from_the_last_look_misses_nothing(minutes: int) -> None:
+    watch = Watch(days=2, hourly_days=1, minutes=minutes)
+    for end in (END, TODAY, TODAY + 1, TODAY + 86_399):
+        assert watch.last(end) == max(*moments(watch.runs(end)), *moments(watch.trace_runs(end)))
+
+
 def test_traces_are_seen_on_both_sides_of_each_midnight() -> None:
     seen = moments(Watch(days=2, hourly_days=0, minutes=0).trace_runs(END))
     for midnight in (TODAY - DAY, TODAY):

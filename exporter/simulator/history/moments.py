@@ -58,6 +58,10 @@ class Watch:
             runs.append(_run((end // MINUTE - self.minutes) * MINUTE, end, MINUTE))
         return runs
 
+    def last(self, end: int) -> int:
+        """Return when it is looked at last: whoever goes on from there misses nothing, and repeats nothing."""
+        return max(run.last for run in (*self.runs(end), *self.trace_runs(end)))
+
     def trace_runs(self, end: int) -> list[Run]:
         """Return when traces alone are looked at as well."""
         first = day_of(end) - self.days * SECONDS_PER_DAY
