@@ -11,6 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore
 import httpx
 
+from exporter.trace_gateway.early_answers import ListeningBackend
 from exporter.trace_gateway.hop_by_hop import headers_for_upstream
 from exporter.web.messages import RawHead, RawHeaders
 
@@ -214,6 +215,7 @@ def _pool(context: ssl.SSLContext, proxy: str | None, connections: int) -> httpc
             max_connections=connections,
             max_keepalive_connections=connections,
             keepalive_expiry=_KEPT_SECONDS,
+            network_backend=ListeningBackend(),
         )
     # httpx knows the spellings of a proxy's URL, with user and password.
     known = httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}")
@@ -229,4 +231,5 @@ def _pool(context: ssl.SSLContext, proxy: str | None, connections: int) -> httpc
         max_connections=connections,
         max_keepalive_connections=connections,
         keepalive_expiry=_KEPT_SECONDS,
+        network_backend=ListeningBackend(),
     )
