@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models.common import LineInterpolation
 from grafana.authoring import palette
 from grafana.authoring.amendments import by_order
 from grafana.authoring.exporter_health.choices import HOUR
-from grafana.authoring.panels import About, Panel, Query, bars, line, threshold_lines
+from grafana.authoring.panels import About, Panel, Query, bars, line, series_property, threshold_lines
 from grafana.authoring.statuses import coloured_by_status
 
 _ALL: Final = "Of every trace gateway; does not follow job and instance."
@@ -64,10 +64,11 @@ def _requests() -> Panel:
         ),
         units.RequestsPerMinute,
         [Query("60 * sum by (code) (rate(aitracer_gateway_requests_total[$__rate_interval]))", "{{code}}")],
-        filled=40,
+        filled=80,
         stacked=True,
     )
-    return coloured_by_status(panel)
+    # A line would run along the top for codes that did not occur.
+    return coloured_by_status(panel).line_width(0)
 
 
 def _unanswered() -> Panel:
@@ -162,7 +163,7 @@ def _in_flight() -> Panel:
 
 
 def _counted() -> Panel:
-    return line(
+    panel = line(
         _about(
             908,
             "Model calls counted",
@@ -175,7 +176,11 @@ def _counted() -> Panel:
             Query("60 * sum by (status) (rate(aitracer_trace_requests_total[$__rate_interval]))", "{{status}}"),
             Query("60 * sum(rate(aitracer_trace_uncosted_requests_total[$__rate_interval])) > 0", "without cost"),
         ],
+        filled=0,
     )
+    for name, colour in {"ok": palette.GOOD, "error": palette.BAD, "without cost": palette.WATCH}.items():
+        panel = series_property(panel, name, {"color": {"mode": "fixed", "fixedColor": colour}})
+    return panel
 
 
 def _not_again() -> Panel:
