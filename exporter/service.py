@@ -11,6 +11,7 @@ from importlib.metadata import version
 from ipaddress import ip_address
 from os import environ as process_environment
 from pathlib import Path
+from socket import gethostname
 from typing import Final
 
 from exporter.configuration.loading import ConfigurationError, load_configuration, render_configuration
@@ -91,7 +92,13 @@ class Service:
             self._store.claim(self._base_url, same_organization=options.same_organization)
             ledger = Ledger(self._store, configuration.limits.series_per_family)
             self.poller = Poller(
-                self._setting, ledger, self._connection, self._self_metrics, clock=clock, steady=steady
+                self._setting,
+                ledger,
+                self._connection,
+                self._self_metrics,
+                place=f"{gethostname()} {options.storage_path.absolute()} {self._base_url}",
+                clock=clock,
+                steady=steady,
             )
         except BaseException:
             self._store.close()

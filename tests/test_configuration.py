@@ -122,10 +122,12 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "openai": {"base_url": "https://api.openai.com/v1", "admin_key_file": None},
         "polling": {
             "usage_interval": "1m",
+            "usage_idle_interval": "15m",
             "costs_interval": "15m",
             "directory_interval": "30m",
             "usage_revision_window": "3d",
             "costs_revision_window": "3d",
+            "requests_per_hour": None,
         },
         "labels": dict.fromkeys(("api_key", "user", "batch", "service_tier", "api_source", "vector_store"), False),
         "directory": {"spend_limits": True, "rate_limits": False, "api_keys": False, "user_emails": False},
@@ -351,6 +353,8 @@ _intervals = st.integers(1, 86_400).map(lambda seconds: render_duration(timedelt
                 {},
                 optional={
                     "usage_interval": _intervals,
+                    "usage_idle_interval": _intervals,
+                    "requests_per_hour": st.none() | st.integers(60_000, 1_000_000),
                     "costs_interval": _intervals,
                     "directory_interval": _intervals,
                     "usage_revision_window": _days,

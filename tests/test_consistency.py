@@ -130,12 +130,30 @@ def test_a_budget_of_a_workflow_team_or_unit_that_no_rule_gives_is_refused_with_
         parse_configuration(f"{rules}budgets: [{{budget: b, limit_usd: 1, match: {{{selected}}}}}]", selected)
 
 
+@pytest.mark.parametrize(
+    ("polling", "least"),
+    [
+        ("", 52),
+        ("usage_idle_interval: 1h", 19),
+        ("usage_interval: 2h, usage_idle_interval: 1h", 14),
+        ("costs_interval: 10s", 408),
+    ],
+)
+def test_a_budget_of_requests_that_carries_not_even_an_idle_organization_is_refused(polling: str, least: int) -> None:
+    [mistake] = mistakes(f"polling: {{requests_per_hour: {least - 1}, {polling}}}")
+    assert mistake.startswith(f"polling.requests_per_hour: {least - 1} is too little")
+    assert f"takes {least};" in mistake
+    parse_configuration(f"polling: {{requests_per_hour: {least}, {polling}}}", "test")
+
+
 def test_every_contradiction_is_told_at_once() -> None:
     told = mistakes(
+        "polling: {requests_per_hour: 1}\n"
         "workflows: [{workflow: a, team: x}, {workflow: a, team: y}]\n"
         "budgets: [{budget: b, limit_usd: 1}, {budget: b, limit_usd: 1}]\nprices: {gpt: {}}"
     )
     assert [mistake.partition(":")[0] for mistake in told] == [
+        "polling.requests_per_hour",
         "workflows.1.team",
         "workflows.1.match",
         "budgets.1.budget",

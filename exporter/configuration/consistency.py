@@ -1,10 +1,15 @@
 """What is wrong with a configuration though each of its keys is right by itself. Pure."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import Final
 
 from exporter.configuration.sections import NOT_SET, UNMAPPED, Budget, Configuration, WorkflowRule
+from exporter.openai_api.endpoints import USAGE_ENDPOINTS
+
+_AN_HOUR: Final = timedelta(hours=1)
 
 OWNER_LABELS: Final = ("action_group", "team", "business_unit")
 """What a workflow has one of each of."""
@@ -13,6 +18,7 @@ OWNER_LABELS: Final = ("action_group", "team", "business_unit")
 def contradictions(configuration: Configuration) -> list[str]:
     """Return one line per mistake: where, what, and what would be right."""
     return [
+        *_too_small_a_budget(configuration),
         *_owners_contradict(configuration.workflows),
         *_rules_never_reached(configuration.workflows),
         *_budgets_named_twice(configuration.budgets),
@@ -32,6 +38,25 @@ def owners(rules: Iterable[WorkflowRule]) -> dict[str, dict[str, str]]:
         known = found.setdefault(rule.workflow, {})
         known |= {label: value for label in OWNER_LABELS if (value := getattr(rule, label)) is not None}
     return {workflow: dict.fromkeys(OWNER_LABELS, NOT_SET) | known for workflow, known in found.items()}
+
+
+def _too_small_a_budget(configuration: Configuration) -> Iterator[str]:
+    """Compare the budget of requests with a schedule in which nothing is used and every list has one page."""
+    polling, directory = configuration.polling, configuration.directory
+    if polling.requests_per_hour is None:
+        return
+    lists = 1 + sum((directory.spend_limits, directory.rate_limits, directory.api_keys, directory.user_emails))
+    least = math.ceil(
+        len(USAGE_ENDPOINTS) * _AN_HOUR / max(polling.usage_interval, polling.usage_idle_interval)
+        + _AN_HOUR / polling.costs_interval
+        + lists * _AN_HOUR / polling.directory_interval
+    )
+    if polling.requests_per_hour < least:
+        yield (
+            f"polling.requests_per_hour: {polling.requests_per_hour} is too little: with these intervals "
+            f"an organization that uses nothing takes {least}; allow more, or lengthen usage_idle_interval, "
+            "costs_interval or directory_interval"
+        )
 
 
 def _owners_contradict(rules: Sequence[WorkflowRule]) -> Iterator[str]:

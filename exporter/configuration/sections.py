@@ -109,13 +109,20 @@ class OpenAI(_Section):
 
 
 class Polling(_Section):
-    """How often the APIs are asked, and how many closed UTC days are read again each time."""
+    """How often the APIs are asked, and how many closed UTC days are read again each time.
+
+    Attributes:
+        usage_idle_interval: the longest wait between polls of a usage endpoint of which nothing is used.
+        requests_per_hour: the most requests that are sent in an hour; None for no limit.
+    """
 
     usage_interval: Interval = Field("1m")  # type: ignore[assignment]  # defaults are spelled as users spell them
+    usage_idle_interval: Interval = Field("15m")  # type: ignore[assignment]  # the same
     costs_interval: Interval = Field("15m")  # type: ignore[assignment]  # the same
     directory_interval: Interval = Field("30m")  # type: ignore[assignment]  # the same
     usage_revision_window: Days = Field("3d")  # type: ignore[assignment]  # the same
     costs_revision_window: Days = Field("3d")  # type: ignore[assignment]  # the same
+    requests_per_hour: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] | None = None
 
 
 class Labels(_Section):

@@ -260,6 +260,25 @@ POLL_LAST_SUCCESS: Final = _own(
 POLL_DURATION: Final = _own(
     "openai_exporter_poll_duration_seconds", _API, "How long the newest poll of that API took, retries included."
 )
+POLL_INTERVAL: Final = _own(
+    "openai_exporter_poll_interval_seconds",
+    _API,
+    "How far apart polls of that API are at present: more while it is idle or the request budget is short.",
+)
+POLLS_POSTPONED: Final = _own(
+    "openai_exporter_polls_postponed_total",
+    _API,
+    "Polls that were due and had to wait for the request budget.",
+    Kind.COUNTER,
+)
+REQUEST_BUDGET: Final = _own(
+    "openai_exporter_request_budget",
+    (),
+    "Requests to OpenAI's API that an hour may have; +Inf where there is no limit.",
+)
+REQUESTS_USED: Final = _own(
+    "openai_exporter_request_budget_used", (), "Requests sent to OpenAI's API within the last hour, retries included."
+)
 DATA_TIMESTAMP: Final = _own(
     "openai_exporter_data_timestamp_seconds",
     _API,
@@ -357,6 +376,10 @@ EXPORTER_FAMILIES: Final = (
     POLL_SUCCESS,
     POLL_LAST_SUCCESS,
     POLL_DURATION,
+    POLL_INTERVAL,
+    POLLS_POSTPONED,
+    REQUEST_BUDGET,
+    REQUESTS_USED,
     DATA_TIMESTAMP,
     HTTP_REQUESTS,
     HTTP_RETRIES,

@@ -1,6 +1,8 @@
 """What the exporter says of itself: requests, polls, health. Appended to the page at every scrape."""
 
+import collections
 import platform
+import threading
 from collections.abc import Mapping
 from importlib.metadata import version
 from os import environ
@@ -25,11 +27,17 @@ class SelfMetrics:
         # `_created` series would double the page for a fact nobody asks for.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's gap
         self._registry = CollectorRegistry()
+        self._sent: collections.Counter[str] = collections.Counter()
+        self._sent_lock = threading.Lock()
         ProcessCollector(registry=self._registry)
         self.up = self._gauge(catalogue.UP)
         self.poll_success = self._gauge(catalogue.POLL_SUCCESS)
         self.poll_last_success = self._gauge(catalogue.POLL_LAST_SUCCESS)
         self.poll_duration = self._gauge(catalogue.POLL_DURATION)
+        self.poll_interval = self._gauge(catalogue.POLL_INTERVAL)
+        self.polls_postponed = self._counter(catalogue.POLLS_POSTPONED)
+        self.request_budget = self._gauge(catalogue.REQUEST_BUDGET)
+        self.requests_used = self._gauge(catalogue.REQUESTS_USED)
         self.data_timestamp = self._gauge(catalogue.DATA_TIMESTAMP)
         self.auth_failed = self._gauge(catalogue.AUTH_FAILED)
         self.grouping_enabled = self._gauge(catalogue.GROUPING_ENABLED)
@@ -56,8 +64,15 @@ class SelfMetrics:
 
     def answered(self, api: str, code: str, seconds: float) -> None:
         """Count one HTTP attempt."""
+        with self._sent_lock:
+            self._sent[api] += 1
         self._requests.labels(api, code).inc()
         self._request_duration.labels(api).observe(seconds)
+
+    def requests_sent(self, api: str | None = None) -> int:
+        """Return how many HTTP attempts there were so far, for one API or, for None, in all."""
+        with self._sent_lock:
+            return self._sent.total() if api is None else self._sent[api]
 
     def retried(self, api: str, code: str) -> None:
         """Count one further attempt, by what made it necessary."""
@@ -67,6 +82,7 @@ class SelfMetrics:
         """Expose an API's counters at 0 before anything happens, so that `increase()` sees the first event."""
         for direction in ("up", "down"):
             self.revisions.labels(api, direction)
+        self.polls_postponed.labels(api)
 
     def add_each(self, counter: Counter, api: str, amounts: Mapping[str, int]) -> None:
         """Add amounts by their second label to a counter labelled by API."""

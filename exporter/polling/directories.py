@@ -23,6 +23,9 @@ RATE_LIMITS: Final = "rate_limits"
 NAME_DIMENSIONS: Final = {PROJECTS: "project_id", API_KEYS: "api_key_id", USERS: "user_id"}
 """The lists that names come from, and the dimension of rows whose ids they name; projects first."""
 
+LISTS_BY_PROJECT: Final = frozenset({API_KEYS, SPEND_LIMITS, RATE_LIMITS})
+"""The lists that take a request, or more, for each active project."""
+
 _NOT_OFFERED: Final = (400, 403, 404, 405)
 
 

@@ -32,8 +32,10 @@ from exporter.openai_api.readings import Readings
 from exporter.polling.announcements import Announcements
 from exporter.polling.directories import (
     API_KEYS,
+    LISTS_BY_PROJECT,
     NAME_DIMENSIONS,
     PROJECTS,
+    SPEND_LIMITS,
     USERS,
     read_directory,
     still_shown,
@@ -44,15 +46,12 @@ from exporter.polling.health import Health
 from exporter.polling.interpreter import LARGE_POLLS, let_scrapes_interrupt
 from exporter.polling.missing_names import MissingNames
 from exporter.polling.refused_keys import RefusedKeys
-from exporter.polling.schedule import Turn
+from exporter.polling.spend_limit_rounds import SpendLimitRounds
+from exporter.polling.timetable import NoRoomLeftError, Timetable
 from exporter.pricing.list_prices import load_list_prices
 
 _log = logging.getLogger(__name__)
 
-# An endpoint the organization does not have is asked for again this often.
-_ABSENT_RECHECK_SECONDS: Final = 6 * 3600.0
-# The API may ask for a pause between polls, up to this long.
-_LONGEST_REST_SECONDS: Final = 3600.0
 # After a fault of ours in the polling loop itself.
 _PAUSE_AFTER_FAULT_SECONDS: Final = 30.0
 # A new series stands at 0 for this many scrapes, so that Prometheus has surely seen the zero.
@@ -93,6 +92,7 @@ class Poller:
         connection: Connection,
         self_metrics: SelfMetrics,
         *,
+        place: str = "",
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -103,6 +103,7 @@ class Poller:
             ledger: of the organization.
             connection: to its API.
             self_metrics: are told how it goes.
+            place: tells this exporter from all others, which poll at other seconds.
             clock: Unix seconds.
             steady: seconds by a clock that is never set, for what must last.
         """
@@ -125,7 +126,9 @@ class Poller:
         self._missing_names = MissingNames()
         self._names_lock = threading.Lock()
         self._announcements = Announcements(self_metrics)
-        self._turns: dict[str, Turn] = {}
+        self._spend_limit_rounds = SpendLimitRounds()
+        self._timetable = Timetable(self_metrics, self._ledger.accounts.get, place=place, steady=steady)
+        self._page_can_wait = self._page_is_old = False
         self._builder = SnapshotBuilder()
         self._attribution = self._newest_attribution()
         self.health = Health(self_metrics)
@@ -143,18 +146,19 @@ class Poller:
 
     @property
     def interval_by_api(self) -> Mapping[str, float]:
-        """Seconds between polls, by API, directories first: their names are needed to post."""
-        polling = self._setting.configuration.polling
-        directories = wanted_directories(self._setting.configuration)
-        intervals = dict.fromkeys(directories, polling.directory_interval.total_seconds())
-        for api, endpoint in ENDPOINTS.items():
-            interval = polling.costs_interval if endpoint is COSTS else polling.usage_interval
-            intervals[api] = interval.total_seconds()
-        return intervals
+        """Seconds between polls while an API moves, directories first: their names are needed to post."""
+        return self._timetable.intervals
 
     def why_not_ready(self) -> str | None:
-        """Return None once every enabled API was polled, else what is still waited for."""
-        waiting = [api for api, health in self.health.apis.items() if health.success is None and not health.absent]
+        """Return None once every enabled API was polled, else what is still waited for.
+
+        A first poll that waits for the budget of requests is not waited for: that may take an hour.
+        """
+        waiting = [
+            api
+            for api, health in self.health.apis.items()
+            if health.success is None and not health.absent and not self._timetable.waits_for_budget(api)
+        ]
         return f"waiting for the first poll of {', '.join(waiting)}" if waiting else None
 
     def reconfigure(self, setting: Setting) -> None:
@@ -166,14 +170,14 @@ class Poller:
         with self._lock:
             absent = {api for api, health in self.health.apis.items() if health.absent}
             for api in absent | self._refused_keys.apis:
-                if api in self._turns:
-                    self._turns[api].due = self._clock()
+                self._timetable.ask_now(api, self._clock())
             self._refused_keys.clear()
             if setting.configuration == self._setting.configuration:
                 return
             self._setting = setting
             self._names_come_first = True
             self._missing_names.forget()
+            self._spend_limit_rounds.forget()
             self._readings = still_shown(self._readings, setting.configuration)
             self._announcements.configured_anew()
             self._ledger.book.limit = setting.configuration.limits.series_per_family
@@ -220,10 +224,17 @@ class Poller:
             raise Stopped
 
     def poll_due(self) -> None:
-        """Poll all that is due, one after the other, in this thread."""
+        """Poll all that is due, one after the other, in this thread; the page is made anew once, after all of them."""
         self.advance()
-        for api in self._due():
-            self.poll(api)
+        self._page_can_wait = True
+        try:
+            for api in self._due():
+                self.poll(api)
+        finally:
+            self._page_can_wait = False
+            with self._lock:
+                if self._page_is_old:
+                    self._publish()
 
     def advance(self) -> None:
         """Do what the clock alone makes due: show new series' values, and let the UTC day turn."""
@@ -241,23 +252,31 @@ class Poller:
 
     def poll(self, api: str) -> None:
         """Poll one API once. Whatever goes wrong changes nothing but its health."""
+        try:
+            self._poll_once(api)
+        finally:
+            self._timetable.ended(api)
+
+    def _poll_once(self, api: str) -> None:
         setting = self._setting
         began = self._clock()
         watch = time.monotonic()
-        turn = self._turns.get(api)
-        if turn is None:
+        if api not in self._timetable:
             # A reload has switched this API off since its turn came.
             return
         # Taken before the request: if the file changes meanwhile, it is the old key that was refused.
         key = _newest_key(setting)
         if self._refused_keys.refusal(api, key) is not None:
-            turn.await_key(began)
+            self._timetable.await_key(api, began)
             return
         problem: Exception | None = None
         try:
             with LARGE_POLLS.uncollected() if self._is_large(api) else nullcontext():
                 self._poll(api, setting, began)
         except Stopped:
+            return
+        except NoRoomLeftError:
+            self._timetable.postpone(api, began)
             return
         except (OpenAIError, StateError, ConfigurationError) as error:
             problem = error
@@ -267,6 +286,8 @@ class Poller:
                 return
             _log.exception("poll failed unexpectedly", extra={"api": api})
             problem = error
+        # What it cost decides about the next one.
+        self._timetable.ended(api)
         with self._lock:
             if setting is self._setting:
                 self._conclude(api, key, began, time.monotonic() - watch, problem)
@@ -284,22 +305,20 @@ class Poller:
     def _conclude(
         self, api: str, key: AdminKey | None, began: float, seconds: float, problem: Exception | None
     ) -> None:
-        turn = self._turns[api]
         self._refused_keys.forget(api)
         if isinstance(problem, EndpointAbsent):
             self.health.is_absent(api, str(problem))
-            turn.rest(began, _ABSENT_RECHECK_SECONDS)
+            self._timetable.absent(api, began)
             self._show(without(api, self._readings))
         elif problem is not None:
             if isinstance(problem, KeyRefused) and problem.status is not None and key is not None:
                 self._refused_keys.remember(api, key, problem)
             self.health.failed(api, began, seconds, problem)
-            turn.failed(began)
-            if isinstance(problem, Unreachable) and problem.retry_after is not None:
-                turn.rest(began, min(problem.retry_after, _LONGEST_REST_SECONDS))
+            retry_after = problem.retry_after if isinstance(problem, Unreachable) else None
+            self._timetable.failed(api, began, retry_after)
         else:
             self.health.succeeded(api, began, seconds)
-            turn.succeeded(began)
+            self._timetable.succeeded(api, began)
         self._self_metrics.auth_failed.set(bool(self._refused_keys.apis))
 
     def _read_and_apply(self, endpoint: Endpoint, setting: Setting, now: float) -> None:
@@ -322,7 +341,7 @@ class Poller:
                 steady=self._steady(),
             )
             if applied.committed:
-                self._publish()
+                self._publish_in_time()
             if applied.settlement.account.changed_at is not None:
                 self.health.data_changed(endpoint.api, applied.settlement.account.changed_at)
             self._announcements.applied(endpoint, answer, applied, grouping)
@@ -355,11 +374,16 @@ class Poller:
 
     def _refresh_names_first(self) -> None:
         for api in NAME_DIMENSIONS:
-            if api in self._turns and not self._stopping.is_set():
+            if api in self._timetable and not self._stopping.is_set():
                 self.poll(api)
 
     def _read_directory(self, api: str, setting: Setting, now: float) -> None:
-        found = read_directory(api, self._directory, setting.configuration, self._projects_just_read(api, setting))
+        projects = self._projects_just_read(api, setting)
+        if projects is not None and api in LISTS_BY_PROJECT:
+            if api == SPEND_LIMITS:
+                projects = self._projects_to_ask_for_limits(projects, setting)
+            self._timetable.check_room(api, 1 + sum(project.status != "archived" for project in projects))
+        found = read_directory(api, self._directory, setting.configuration, projects)
         with self._lock:
             self._check_still_wanted(setting)
             learned = bool(found.names) and self._ledger.learn_names(api, found.names)
@@ -367,12 +391,23 @@ class Poller:
                 self._attribution = self._newest_attribution()
             readings = still_shown(found.update(self._readings), setting.configuration)
             self._show(readings, even_if_unchanged=learned)
+            if api == SPEND_LIMITS and projects is not None:
+                self._spend_limit_rounds.were_asked(projects, now)
         self._missing_names.was_read(api, now)
+
+    def _projects_to_ask_for_limits(self, projects: tuple[Project, ...], setting: Setting) -> tuple[Project, ...]:
+        polling = setting.configuration.polling
+        return self._spend_limit_rounds.due(
+            projects,
+            frozenset(limit.project_id for limit in self._readings.spend_limits),
+            polling.directory_interval.total_seconds(),
+            polling.requests_per_hour,
+        )
 
     def _show(self, readings: Readings, *, even_if_unchanged: bool = False) -> None:
         if even_if_unchanged or readings != self._readings:
             self._readings = readings
-            self._publish()
+            self._publish_in_time()
 
     def _projects_just_read(self, api: str, setting: Setting) -> tuple[Project, ...] | None:
         refusal = self._refused_keys.refusal(PROJECTS, _newest_key(setting))
@@ -401,13 +436,12 @@ class Poller:
         return Surroundings(self._setting.configuration, self._readings, self._list_price)
 
     def _plan(self) -> None:
-        now = self._clock()
-        self._turns = {api: Turn(interval, now) for api, interval in self.interval_by_api.items()}
-        self.health.expect(tuple(self._turns))
+        configuration = self._setting.configuration
+        self._timetable.plan(configuration.polling, wanted_directories(configuration), self._clock())
+        self.health.expect(tuple(self._timetable.intervals))
 
     def _due(self) -> list[str]:
-        now = self._clock()
-        return [api for api, turn in self._turns.items() if api not in self._in_flight and turn.is_due(now)]
+        return self._timetable.due(self._clock(), self._in_flight)
 
     def _poll_in_turn(self, api: str) -> None:
         try:
@@ -417,7 +451,14 @@ class Poller:
         finally:
             self._in_flight.discard(api)
 
+    def _publish_in_time(self) -> None:
+        if self._page_can_wait:
+            self._page_is_old = True
+        else:
+            self._publish()
+
     def _publish(self) -> None:
+        self._page_is_old = False
         snapshot = self._builder.build(self._ledger, self._attribution, self._clock(), self._surroundings())
         self.pages.snapshot = snapshot
         self._announcements.unpriced(snapshot.unpriced_models)

@@ -14,7 +14,7 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import Store
 from exporter.metrics.self_metrics import SelfMetrics
 from exporter.openai_api.admin_key import AdminKey
-from exporter.openai_api.connection import Connection, Query, Reply
+from exporter.openai_api.connection import Connection, Query, Reply, RequestObserver
 from exporter.openai_api.endpoints import ENDPOINTS, Endpoint
 from exporter.openai_api.errors import RequestRefused, Unreachable
 from exporter.polling.poller import Poller, Setting
@@ -57,6 +57,7 @@ class ScriptedOrganization:
         down: APIs that do not answer.
         requests: how many there were by API.
         before_answer: is called with the API of each request.
+        observer: is told of each, as it is by a connection.
     """
 
     clock: SettableClock
@@ -69,10 +70,13 @@ class ScriptedOrganization:
     down: set[str] = field(default_factory=set)
     requests: Counter[str] = field(default_factory=Counter)
     before_answer: Callable[[str], None] = field(default=lambda _: None)
+    observer: RequestObserver | None = None
 
     def get(self, path: str, params: Query, api: str) -> Reply:
         """Answer as a connection would."""
         self.requests[api] += 1
+        if self.observer is not None:
+            self.observer.answered(api, "200", 0.0)
         self.before_answer(api)
         if api in self.down:
             raise Unreachable(api, "no answer")
@@ -223,6 +227,8 @@ class Exporter:
         self.ledger = Ledger(self._store, 1000)
         # All that a poller asks of a connection is to get something.
         connection = cast("Connection", self.organization)
+        self_metrics = SelfMetrics()
+        self.organization.observer = self_metrics
         self.poller = Poller(
-            self._setting(), self.ledger, connection, SelfMetrics(), clock=self.clock, steady=self.clock
+            self._setting(), self.ledger, connection, self_metrics, clock=self.clock, steady=self.clock
         )
