@@ -63,11 +63,17 @@ _LITERALS = tuple(
     Literal(each)
     for each in (
         *("null", "true", "false", "[]", "{}", "0", "-0.0", "-1", "0.1", "1e3", "1.0", "1e15", "1e-15"),
-        *("1e40", "1e308", "1e309", "-1e309", "1e999999", "1e999999999", "1e-999999999", "1e99999999999999999999"),
-        *("9223372036854775807", "9223372036854775808", "9" * 40, "9" * 400, "9" * 5000, "0." + "3" * 70),
-        *("NaN", "Infinity", "-Infinity", "01", "1_0", "+1", "0x1"),
+        *("1e40", "1e308", "1e309", "-1e309", "1e999999", "1e999999999", "1e-999999999"),
+        *("9223372036854775807", "9223372036854775808", "9" * 40, "9" * 400, "0." + "3" * 70, "[[[[]]]]"),
         *('"1"', '"0.5"', '"1e999"', '"NaN"', '"\\ud800"', '"\\u0000"', '"\\ud83d\\ude00"', '"usd"', '"USD"'),
-        *("[" * depth + "]" * depth for depth in (3, 300, 900, 990, 3000)),
+    )
+)
+# Each of these spoils a whole document, so they come seldom.
+_NO_JSON = tuple(
+    Literal(each)
+    for each in (
+        *("NaN", "Infinity", "-Infinity", "01", "1_0", "+1", "0x1", "1e99999999999999999999", "9" * 5000),
+        *("[" * depth + "]" * depth for depth in (300, 900, 990, 3000)),
         '{"a":' * 500 + "1" + "}" * 500,
     )
 )
@@ -98,7 +104,21 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - the same
             yield from _places(each)
 
 
-junk = st.sampled_from(_LITERALS) | any_texts | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+_SELDOM = 9
+_WIDE = 2**16 - 1
+_GOLDEN = 40_503
+junk = st.integers(0, 15).flatmap(
+    lambda kind: (
+        st.sampled_from(_NO_JSON)
+        if kind == _SELDOM
+        else st.sampled_from(_LITERALS) | any_texts | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    )
+)
+
+
+def _spread(number: int, length: int) -> int:
+    """Return an index, as likely as any other though the first and last numbers are drawn most."""
+    return number * _GOLDEN % (_WIDE + 1) * length // (_WIDE + 1)
 
 
 @st.composite
@@ -109,7 +129,7 @@ def documents(draw: st.DrawFn, originals: Sequence[Any], most_changes: int = 4) 
         places = list(_places(root))
         if not places:
             break
-        container, key = places[draw(st.integers(0, len(places) - 1))]
+        container, key = places[_spread(draw(st.integers(0, _WIDE)), len(places))]
         _change(draw, container, key)
     return root[0] if root else None
 
@@ -139,13 +159,14 @@ def _change(draw: st.DrawFn, container: Any, key: Any) -> None:  # noqa: ANN401 
 def damaged(draw: st.DrawFn, bodies: st.SearchStrategy[bytes]) -> bytes:
     """Bytes, cut or changed on their way, mostly not."""
     body = draw(bodies)
-    match draw(st.integers(0, 9)):
-        case 0:
+    # Small numbers, and the first and the last, are drawn more often than others.
+    match draw(st.integers(0, 30)):
+        case 13:
             return body[: draw(st.integers(0, len(body)))]
-        case 1:
+        case 17:
             place = draw(st.integers(0, len(body)))
             return body[:place] + draw(st.binary(max_size=4)) + body[place + draw(st.integers(0, 4)) :]
-        case 2:
+        case 23:
             return draw(st.binary(max_size=200))
     return body
 

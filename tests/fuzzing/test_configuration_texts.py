@@ -105,7 +105,7 @@ def as_yaml(document: object, *, flow: bool) -> str:
 @st.composite
 def yaml_texts(draw: st.DrawFn, original: dict[str, Any]) -> str:
     text = as_yaml(draw(documents([original], most_changes=5)), flow=draw(st.booleans()))
-    for _ in range(draw(st.integers(0, 3))):
+    for _ in range(draw(st.sampled_from((0, 0, 0, 1, 2)))):
         place = draw(st.integers(0, len(text)))
         text = text[:place] + draw(st.sampled_from(PIECES) | any_texts) + text[place + draw(st.integers(0, 3)) :]
     return text

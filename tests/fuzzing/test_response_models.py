@@ -61,7 +61,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 @st.composite
 def pages(draw: st.DrawFn) -> tuple[Endpoint, bytes]:
     endpoint = draw(endpoints)
-    return endpoint, draw(bodies(pages_of(endpoint), most_changes=6))
+    return endpoint, draw(bodies(pages_of(endpoint)))
 
 
 @settings(max_examples=80)

@@ -69,12 +69,12 @@ def exchanges(draw: st.DrawFn) -> tuple[str, bytes, Mapping[str, str], bytes | N
             "protobuf": damaged(st.sampled_from(protobuf)),
         }[kind]
     )
-    encoding = draw(st.sampled_from(("", "identity", "gzip", "deflate", "br", "GZIP ")) | any_texts)
+    encoding = draw(st.sampled_from(("", "", "identity", "gzip", "deflate", "GZIP ")))
     headers = {
         "content-type": "application/x-protobuf"
         if kind == "protobuf"
         else draw(st.just("application/json") | any_texts),
-        "content-encoding": encoding,
+        "content-encoding": draw(st.sampled_from((*[encoding] * 9, "br"))),
         "authorization": draw(any_texts),
     }
     path = {"native": NATIVE, "agents": AGENTS, "otlp": OTLP, "protobuf": OTLP}[kind]
@@ -82,7 +82,7 @@ def exchanges(draw: st.DrawFn) -> tuple[str, bytes, Mapping[str, str], bytes | N
     return path, sent, headers, draw(st.none() | bodies(ANSWERS))
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(st.lists(exchanges(), min_size=1, max_size=4))
 def test_any_body_is_finite_counts_under_bounded_labels_or_a_reason(
     sent: list[tuple[str, bytes, Mapping[str, str], bytes | None]],

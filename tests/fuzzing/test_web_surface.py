@@ -128,58 +128,69 @@ def first_response(answer: bytes, method: bytes) -> h11.Response:
             assert isinstance(event, h11.Data | h11.InformationalResponse), event
 
 
-ascii_bytes = any_texts.map(lambda text: text.encode("utf-8", "surrogatepass"))
-methods = st.sampled_from((b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS", b"CONNECT", b"get", b"G E T", b"PRI", b""))
-targets = (
-    st.sampled_from(
-        (
-            *(b"/", b"/metrics", b"/config", b"/-/healthy", b"/-/ready", b"/-/reload", b"*", b"//", b"/%00", b"/%ff"),
-            *(b"/metrics?a=b", b"http://a/metrics", b"http://[/", b"://", b"a:1", b"/..%2f", b"/" + b"a" * 20_000),
-        )
-    )
-    | ascii_bytes
+raw_texts = any_texts.map(lambda text: text.encode("utf-8", "surrogatepass"))
+methods = st.sampled_from(
+    (*[b"GET"] * 6, b"HEAD", b"POST", b"PUT", b"OPTIONS", b"CONNECT", b"get", b"G E T", b"PRI", b"")
 )
-credentials = st.sampled_from((b"prometheus:secret", b"prometheus:", b":", b"", b"\xff:\x00", b"a" * 100 + b":x"))
-headers = st.tuples(
-    st.sampled_from(
-        (
-            *(b"Host", b"Accept", b"Accept-Encoding", b"Authorization", b"Content-Length", b"Transfer-Encoding"),
-            *(b"Expect", b"Connection", b"Origin", b"Sec-Fetch-Site", b"Upgrade", b"X-A", b"", b"a b", b"\xff", b" A"),
-        )
-    ),
-    st.sampled_from(
-        (
-            *(
-                b"a",
-                b"",
-                b"0",
-                b"5",
-                b"-1",
-                b"5, 6",
-                b"99999999999999999999999",
-                b"chunked",
-                b"gzip, chunked",
-                b"close",
-            ),
-            *(b"100-continue", b"keep-alive", b"websocket", b"null", b"http://[", b"http://a:99999", b"cross-site"),
-            *(b"*/*;q=nan", b"gzip;q=1e999", b"application/openmetrics-text;version=1.0.0;q=0.5, text/plain"),
-            *(b"Basic", b"Bearer x", b"Basic !!!!", b"x" * 17_000),
-        )
+targets = st.sampled_from(
+    (
+        *(
+            b"/",
+            b"/metrics",
+            b"/config",
+            b"/-/healthy",
+            b"/-/ready",
+            b"/-/reload",
+            b"/metrics?a=b",
+            b"http://a/metrics",
+        ),
+        *(b"*", b"//", b"/%00", b"/%ff", b"http://[/", b"://", b"a:1", b"/..%2f", b"/" + b"a" * 20_000, b""),
     )
-    | credentials.map(lambda each: b"Basic " + base64.b64encode(each))
-    | ascii_bytes,
-).map(lambda pair: pair[0] + b": " + pair[1])
+)
+credentials = st.sampled_from(
+    (b"prometheus:secret", b"prometheus:", b":", b"", b"\xff:\x00", b"a" * 100 + b":x", b"prometheus:secret\x00")
+)
+FIELDS = {
+    b"Host": (b"a", b"", b"[::1]:1", b"a:99999"),
+    b"Accept": (b"*/*;q=nan", b"application/openmetrics-text;version=1.0.0;q=0.5, text/plain", b",;=;q="),
+    b"Accept-Encoding": (b"gzip", b"gzip;q=1e999", b"*;q=0, identity", b"br"),
+    b"Content-Length": (b"0", b"5", b"-1", b"5, 6", b"5, 5", b"99999", b"99999999999999999999999", b"+5", b"0x5"),
+    b"Transfer-Encoding": (b"chunked", b"gzip, chunked", b"identity", b"CHUNKED"),
+    b"Expect": (b"100-continue", b"200-ok"),
+    b"Connection": (b"close", b"keep-alive", b"upgrade"),
+    b"Upgrade": (b"websocket", b"h2c"),
+    b"Origin": (b"null", b"http://[", b"http://a:99999", b"http://a"),
+    b"Sec-Fetch-Site": (b"cross-site", b"none"),
+    b"X-A": (b"x" * 17_000, b"", b"\xff", b" a "),
+}
+fields = st.sampled_from([(name, value) for name, values in FIELDS.items() for value in values]) | credentials.map(
+    lambda each: (b"Authorization", b"Basic " + base64.b64encode(each))
+)
+# Names and values that HTTP forbids, or that belong elsewhere.
+odd_fields = st.tuples(
+    st.sampled_from((*FIELDS, b"Authorization", b"", b"a b", b"\xff", b" A")),
+    raw_texts | st.sampled_from((b"Basic", b"Bearer x", b"Basic !!!!", b"Basic \xff")),
+)
 body_pieces = st.sampled_from(
-    (b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"ffffffffffffffff\r\n", b"0\r\n\r\n", b"x" * 2_000)
+    (b"", b"", b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"ffffffffffffffff\r\n", b"0\r\n\r\n", b"x" * 2_000, HEALTHY)
 )
 
 
 @st.composite
 def requests(draw: st.DrawFn) -> bytes:
-    line = b" ".join((draw(methods), draw(targets), draw(st.sampled_from((b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2", b"")))))
-    host = draw(st.sampled_from(([b"Host: a"], [])))
-    end = draw(st.sampled_from((b"\r\n", b"\r\n", b"\n")))
-    return end.join([line, *host, *draw(st.lists(headers, max_size=4)), b"", b""]) + draw(body_pieces)
+    is_odd = draw(st.integers(0, 7)) == 0
+    version = draw(st.sampled_from((b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0")))
+    end = b"\r\n"
+    target = draw(targets)
+    sent = draw(st.lists(fields, max_size=3))
+    if is_odd:
+        version = draw(st.sampled_from((b"HTTP/2", b"", b"HTTP/1.1 ")))
+        end = draw(st.sampled_from((b"\r\n", b"\n", b"\r")))
+        target = draw(raw_texts)
+        sent += draw(st.lists(odd_fields, max_size=2))
+    host = draw(st.sampled_from(([b"Host: a"], [b"Host: a"], [b"Host: a"], [])))
+    lines = [b" ".join((draw(methods), target, version)), *host, *(name + b": " + value for name, value in sent)]
+    return end.join([*lines, b"", b""]) + draw(body_pieces)
 
 
 connections = st.lists(damaged(requests()), min_size=1, max_size=3)
