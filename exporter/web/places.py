@@ -38,6 +38,8 @@ class Places:
         """Note that the connection was answered and waits for its next request."""
         if client in self._answered:
             self._answered.remove(client)
+            # Who waits stalls nobody, and must not be cut in the place of one who does.
+            self._stalled.pop(client, None)
             self._waiting[client] = None
 
     def begin_answer(self, client: Client) -> bool:

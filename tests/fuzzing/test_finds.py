@@ -12,6 +12,8 @@ from exporter.openai_api.projects import Project
 from exporter.openai_api.refusal import Refusal, earliest_start
 from exporter.trace_gateway.decoding import decoded
 from exporter.trace_gateway.model_calls import Unreadable
+from exporter.web.limits import Limits
+from exporter.web.places import Places
 from exporter.web.web_configuration import parse_web_configuration
 from tests.openai_api.stand_ins import pages
 
@@ -108,6 +110,29 @@ def test_an_entry_of_the_directory_with_a_number_beyond_all_times_is_left_out(nu
     for field in ("max_tokens_per_1_minute", "max_requests_per_1_minute"):
         limits = directory_that_says(field, number).rate_limits([Project("proj_a", "A", "active")])
         assert [limit.model for limit in limits] == ["n"]
+
+
+class Client:
+    """A connection that may be cut."""
+
+    was_cut = False
+
+    def cut(self) -> None:
+        self.was_cut = True
+
+
+def test_a_client_that_waits_again_no_longer_stalls() -> None:
+    """It was cut for a newcomer, and the newcomer was answered beside one too many."""
+    places = Places(Limits(max_connections=3, requests_in_flight=1))
+    stalled, busy = Client(), Client()
+    for client in (stalled, busy):
+        places.enter(client)
+    assert places.begin_answer(stalled)
+    places.stall(stalled)
+    places.wait(stalled)
+    assert places.begin_answer(busy)
+    assert not places.begin_answer(stalled)
+    assert not stalled.was_cut
 
 
 def test_a_refusal_that_says_earliest_thousands_of_times_is_read_in_no_time() -> None:
