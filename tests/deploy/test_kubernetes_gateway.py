@@ -1,18 +1,23 @@
 """The trace gateway on Kubernetes: its objects fit each other, copies come and go, and its arguments start one."""
 
 import os
+import re
+import ssl
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import httpx
 import pytest
+import trustme
 import yaml
 
 from exporter import command_line
 from tests.deploy.kubernetes_manifests import Manifest, build, container, named, of_kind, only, pod, selects
+from tests.deploy.test_kubernetes_pod import write_secret
 from tests.deploy.unprivileged import EXPORTER, USER, open_folder, started, unprivileged
-from tests.end_to_end.test_serving import Served, free_port
+from tests.end_to_end.test_serving import PATIENCE_SECONDS, Served, free_port
 from tests.trace_gateway.forwarded import OK, scripted_upstream
 
 NAME: Final = "openai-trace-gateway"
@@ -42,12 +47,19 @@ def options(manifests: Sequence[Manifest]) -> Mapping[str, Any]:
     return vars(command_line._parser().parse_args(given(manifests)))
 
 
+def volumes(manifests: Sequence[Manifest]) -> Mapping[PurePosixPath, Mapping[str, Any]]:
+    """Return each volume by where it is mounted; none can be written."""
+    mounts = container(deployment(manifests))["volumeMounts"]
+    assert all(mount["readOnly"] and "subPath" not in mount for mount in mounts)
+    named_volumes = {volume["name"]: volume for volume in pod(deployment(manifests))["volumes"]}
+    assert {mount["name"] for mount in mounts} == named_volumes.keys()
+    return {PurePosixPath(mount["mountPath"]): named_volumes[mount["name"]] for mount in mounts}
+
+
 def configuration(manifests: Sequence[Manifest]) -> tuple[str, str]:
     """Return the name of the ConfigMap that --config.file leads into, and what that file says."""
     path = PurePosixPath(options(manifests)["config_file"])
-    [mount] = container(deployment(manifests))["volumeMounts"]
-    [volume] = pod(deployment(manifests))["volumes"]
-    assert (PurePosixPath(mount["mountPath"]), mount["name"], mount["readOnly"]) == (path.parent, volume["name"], True)
+    volume = volumes(manifests)[path.parent]
     [item] = volume["configMap"]["items"]
     assert item["path"] == path.name
     config_map = volume["configMap"]["name"]
@@ -141,7 +153,9 @@ def test_the_pod_is_restricted_as_the_exporters_is(folder: str) -> None:
     specification = pod(workload)
     assert not specification.keys() & {"hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"}
     assert specification["automountServiceAccountToken"] is False
-    assert specification["securityContext"] == {
+    # The group is for the certificate's key.
+    assert specification["securityContext"].get("fsGroup", USER) == USER
+    assert {key: value for key, value in specification["securityContext"].items() if key != "fsGroup"} == {
         "runAsNonRoot": True,
         "runAsUser": USER,
         "runAsGroup": USER,
@@ -190,33 +204,96 @@ def test_the_autoscaler_scales_by_cores_and_leaves_the_number_of_copies_to_itsel
     assert "cpu" not in container(deployment(manifests))["resources"]["limits"]
 
 
+def test_the_example_speaks_tls_with_applications_prometheus_and_the_kubelet() -> None:
+    manifests = build("overlays/example-trace-gateway")
+    web = PurePosixPath(options(manifests)["web_config_file"])
+    projected = volumes(manifests)[web.parent]["projected"]
+    assert projected["defaultMode"] == 0o440
+    sources = {kind: each for source in projected["sources"] for kind, each in source.items()}
+    assert [item["path"] for item in sources["configMap"]["items"]] == [web.name]
+    settings = yaml.safe_load(named(manifests, "ConfigMap", sources["configMap"]["name"])["data"][web.name])
+    files = {item["path"] for item in sources["secret"]["items"]}
+    assert files == {settings["tls_server_config"][each] for each in ("cert_file", "key_file")}
+    [endpoint] = named(manifests, "ServiceMonitor", NAME)["spec"]["endpoints"]
+    assert (endpoint["scheme"], endpoint["tlsConfig"]["serverName"]) == ("https", NAME)
+    assert endpoint["tlsConfig"]["ca"]["secret"]["name"] == sources["secret"]["name"]
+    assert {how["httpGet"]["scheme"] for how in probes(manifests)} == {"HTTPS"}
+    assert {how["httpGet"].get("scheme", "HTTP") for how in probes(build("trace-gateway"))} == {"HTTP"}
+
+
+def probes(manifests: Sequence[Manifest]) -> list[Mapping[str, Any]]:
+    return [how for name, how in container(deployment(manifests)).items() if name.endswith("Probe")]
+
+
+def lay_out(manifests: Sequence[Manifest], root: Path) -> ssl.SSLContext:
+    """Write below `root` what the kubelet mounts, owned and protected likewise; return who trusts its certificate."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert(NAME)
+    secret = {
+        "tls.crt": b"".join(pem.bytes() for pem in certificate.cert_chain_pems),
+        "tls.key": certificate.private_key_pem.bytes(),
+    }
+    for place, volume in volumes(manifests).items():
+        folder = root / place.relative_to("/")
+        folder.mkdir(parents=True)
+        if "configMap" in volume:
+            (folder / "exporter.yml").write_text(configuration(manifests)[1], encoding="utf-8")
+            continue
+        for source in volume["projected"]["sources"]:
+            [kind] = source
+            data = secret if kind == "secret" else named(manifests, "ConfigMap", source[kind]["name"])["data"]
+            for item in source[kind]["items"]:
+                content = data[item["key"]]
+                write_secret(
+                    folder / item["path"],
+                    content if isinstance(content, bytes) else content.encode(),
+                    volume["projected"]["defaultMode"],
+                )
+    return ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+
+
 def test_the_example_forwards_and_counts_as_nobody_on_a_root_that_cannot_be_written() -> None:
     manifests = build("overlays/example-trace-gateway")
-    _, text = configuration(manifests)
     with open_folder() as root, open_folder() as writable, scripted_upstream(lambda _: OK) as upstream:
-        file = root / "exporter.yml"
-        file.write_text(text, encoding="utf-8")
+        trusting = lay_out(manifests, root)
         port = free_port()
         arguments = [
-            *(argument for argument in given(manifests) if not argument.startswith(("--upstream", "--config"))),
+            *(re.sub(r"=/", f"={root}/", argument) for argument in given(manifests)),
             f"--upstream={upstream.url}",
-            f"--config.file={file}",
             f"--web.telemetry-address=127.0.0.1:{port}",
         ]
-        kept = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
+        environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
         command = unprivileged([*EXPORTER, *arguments], writable)
-        with started(command, {**kept, "PYTHONDONTWRITEBYTECODE": "1"}, root) as served, httpx.Client() as client:
-            own = Served(f"http://127.0.0.1:{port}", served.process, served._log)
-            own.wait_for("^aitracer_gateway_requests_in_flight 0")
-            for how in (each for name, each in container(deployment(manifests)).items() if name.endswith("Probe")):
-                assert client.get(f"{own.url}{how['httpGet']['path']}").status_code == 200
+        # Applications, Prometheus and the certificate know it by its name; the address is the test's.
+        name = {"sni_hostname": NAME}
+        with started(command, environment, root) as served, httpx.Client(verify=trusting, trust_env=False) as client:
+            own = f"https://127.0.0.1:{port}"
+            wait_until_it_listens(client, served, own)
+            for how in probes(manifests):
+                assert client.get(f"{own}{how['httpGet']['path']}", extensions=name).status_code == 200
             trace = {"actionName": "support-bot", "model": "gpt-6-astra", "metrics": {"promptTokens": 7}}
-            assert client.post(f"{served.url}/api/traces", json=trace).status_code == 200
+            ingest = f"{served.url.replace('http:', 'https:')}/api/traces"
+            assert client.post(ingest, json=trace, extensions=name).status_code == 200
             [endpoint] = named(manifests, "ServiceMonitor", NAME)["spec"]["endpoints"]
-            page = client.get(f"{own.url}{endpoint['path']}").text
-            # The exporter's mapping lends the action group. A new series stands at 0 for a scrape interval.
+            page = client.get(f"{own}{endpoint['path']}", extensions=name).text
+            # The exporter's mapping lends the action group.
             assert 'aitracer_trace_tokens_total{action_group="support",' in page
             assert 'aitracer_gateway_requests_total{code="200"} 1.0' in page
             assert served.stop() == 0
+        assert list(writable.iterdir()) == []
         assert "level=error" not in served.log()
         assert "level=warning" not in served.log()
+
+
+def wait_until_it_listens(client: httpx.Client, served: Served, url: str) -> None:
+    """Ask until there is an answer; another process has no clock that a test could set."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            client.get(f"{url}/-/healthy", extensions={"sni_hostname": NAME})
+        except httpx.TransportError:
+            assert served.process.poll() is None, served.log()
+            assert time.monotonic() < deadline, served.log()
+            time.sleep(0.1)
+        else:
+            return

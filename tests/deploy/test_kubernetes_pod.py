@@ -246,8 +246,9 @@ def test_patches_in_the_readme_can_be_applied(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     blocks = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)]
+    named_resources = (name for block in blocks for name in block.get("resources", ()))
     merged = {
-        "resources": ["../../base", *(name for block in blocks for name in block.get("resources", ()))],
+        "resources": ["../../base", "../../trace-gateway", *named_resources],
         "patches": [patch for block in blocks for patch in block["patches"]],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(merged), encoding="utf-8")
@@ -257,5 +258,7 @@ def test_patches_in_the_readme_can_be_applied(tmp_path: Path) -> None:
     names = {each["metadata"]["name"] for each in built if each["kind"] == "PrometheusRule"}
     assert "mine" in names
     assert "openai-thresholds" not in names
-    [source] = only(built, "NetworkPolicy")["spec"]["ingress"][0]["from"]
+    [source] = named(built, "NetworkPolicy", "openai-usage-exporter")["spec"]["ingress"][0]["from"]
     assert source["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "observability"}
+    _, upstream = named(built, "NetworkPolicy", "openai-trace-gateway")["spec"]["egress"]
+    assert upstream["ports"] == [{"port": 8080, "protocol": "TCP"}]
