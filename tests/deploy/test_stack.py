@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +17,15 @@ import httpx
 import pytest
 
 from deploy.local.stack import main
+from exporter.simulator.model_calls import is_traced, model_calls
+from exporter.simulator.server import Simulator
 from tests.prometheus_tools import program
 
 pytestmark = pytest.mark.timeout(600)
 
 ROOT: Final = Path(__file__).parents[2]
 DAYS: Final = 2
-NAMES: Final = ("exporter", "simulator", "prometheus", "alertmanager")
+NAMES: Final = ("exporter", "simulator", "trace-gateway", "prometheus", "alertmanager")
 HOUR: Final = 3_600
 # Groups of rules build on each other, and run every two minutes at most.
 _PATIENCE_SECONDS: Final = 120
@@ -117,8 +120,47 @@ def test_both_targets_are_up_and_under_the_names_of_the_history(stack: Stack) ->
     targets = stack.get("prometheus", "/api/v1/targets", state="active")["data"]["activeTargets"]
     assert {(each["labels"]["job"], each["labels"]["instance"], each["health"]) for each in targets} == {
         ("openai", stack.addresses["exporter"], "up"),
-        ("aitracer", stack.addresses["simulator"], "up"),
+        ("aitracer", stack.addresses["trace-gateway"], "up"),
     }
+
+
+def test_traces_go_through_the_gateway_to_aitracer_and_are_counted_there_alone(stack: Stack) -> None:
+    # The simulated organization has quiet minutes; what happened since the history's last look is sent at once.
+    stack.wait_for("sum(aitracer_trace_requests_total) > 0 and on () sum(aitracer_gateway_requests_total) > 0")
+    assert sum(stack.get("simulator", "/_simulator/traces")["taken"].values()) > 0
+    assert b"aitracer_trace" not in httpx.get(f"http://{stack.addresses['simulator']}/metrics", timeout=30).content
+    assert stack.values("sum(aitracer_gateway_duplicates_total) + sum(aitracer_gateway_unreadable_bodies_total)") == [0]
+    instances = stack.get("prometheus", "/api/v1/label/instance/values", **{"match[]": "aitracer_trace_requests_total"})
+    # The history's series are the gateway's.
+    assert instances["data"] == [stack.addresses["trace-gateway"]]
+
+
+def test_where_the_gateway_goes_on_with_the_history_no_trace_is_lost_or_counts_twice(stack: Stack) -> None:
+    began = int(time.time())
+    # The history was looked at then.
+    hour = began // HOUR * HOUR - HOUR
+
+    def counted(now: int) -> float:
+        query = {"query": f'aitracer_trace_requests_total{{status="ok"}}[{now - hour}s]', "time": str(now)}
+        total = 0.0
+        for series in stack.get("prometheus", "/api/v1/query", **query)["data"]["result"]:
+            values = [float(value) for _, value in series["values"]]
+            # Below the value before it, a counter has begun anew.
+            total += sum(after - before if after >= before else after for before, after in pairwise(values))
+        return total
+
+    def happened(now: int) -> int:
+        calls = Simulator().calls_since(hour).until(now)
+        told = (call for identity, batch in calls if is_traced(batch) for call in model_calls(identity, batch))
+        return sum(call.status == "completed" for call in told)
+
+    before = happened(began)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (seen := counted(now := int(time.time()))) < before:
+        assert time.monotonic() < deadline, (seen, before)
+        # Foreign processes on real time, as above.
+        time.sleep(1)
+    assert seen <= happened(now)
 
 
 def test_all_rules_are_loaded_and_evaluated(stack: Stack) -> None:
