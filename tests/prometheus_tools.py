@@ -27,10 +27,10 @@ def check_metrics(page: bytes) -> tuple[int, str]:
     return done.returncode, (done.stdout + done.stderr).decode()
 
 
-def load_blocks(openmetrics: Path, data: Path) -> None:
+def load_blocks(openmetrics: Path, data: Path, *flags: str) -> None:
     """Load samples with timestamps into a Prometheus data folder."""
     done = subprocess.run(
-        [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(openmetrics), str(data)],
+        [program("promtool"), "tsdb", "create-blocks-from", *flags, "openmetrics", str(openmetrics), str(data)],
         capture_output=True,
         check=False,
         timeout=300,

@@ -1,22 +1,26 @@
 """Asks for history: patiently, for it takes many requests, and by whole days, for only closed ones are history."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 import tenacity
 
+from exporter.configuration.sections import Configuration
 from exporter.days import SECONDS_PER_DAY
+from exporter.ledger.store import DirectoryEntry
 from exporter.openai_api.admin_key import AdminKey
 from exporter.openai_api.answer import Answer
 from exporter.openai_api.bucket_widths import DAILY, HOURLY, BucketWidth
 from exporter.openai_api.connection import Connection
+from exporter.openai_api.directory import Directory
 from exporter.openai_api.endpoints import COSTS, Endpoint
 from exporter.openai_api.errors import EndpointAbsent, RequestRefused, Unreachable
 from exporter.openai_api.reading import WindowReader
 from exporter.openai_api.refusal import Refusal, earliest_start
+from exporter.polling.directories import NAME_DIMENSIONS, read_directory, wanted_directories
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +69,20 @@ class Asking:
     def retried(self, api: str, code: str) -> None:
         """Say why it takes so long."""
         self._tell(f"{api}: {'no answer' if code == 'error' else f'HTTP {code}'}, asking again")
+
+    def names(self, configuration: Configuration) -> dict[str, Mapping[str, DirectoryEntry]]:
+        """Return the names that labels and rules need, by list and id.
+
+        Raises:
+            OpenAIError: it was not answered.
+        """
+        directory = Directory(self.connection)
+        names: dict[str, Mapping[str, DirectoryEntry]] = {}
+        for api in wanted_directories(configuration):
+            if api in NAME_DIMENSIONS:
+                self._tell(f"{api}: asking for names")
+                names[api] = self._patient(read_directory, api, directory, configuration).names
+        return names
 
     def first_day_held(self, first: int, grouping: Sequence[str]) -> int:
         """Return the first day from `first` on that the API still holds, a UTC midnight.

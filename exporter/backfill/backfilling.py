@@ -32,10 +32,8 @@ from exporter.metrics.catalogue import LINE_ITEM_INFO, PROJECT_INFO, WORKFLOW_IN
 from exporter.metrics.event_gauges import DaySums, Gauges, event_gauges
 from exporter.metrics.info_gauges import line_item_info, project_info, workflow_info
 from exporter.openai_api.answer import Answer
-from exporter.openai_api.directory import Directory
 from exporter.openai_api.endpoints import COSTS, ENDPOINTS, Endpoint
-from exporter.openai_api.errors import EndpointAbsent, OpenAIError
-from exporter.polling.directories import NAME_DIMENSIONS, read_directory, wanted_directories
+from exporter.openai_api.errors import OpenAIError
 
 _log = logging.getLogger(__name__)
 
@@ -122,6 +120,8 @@ def backfill(configuration: Configuration, wanted: Wanted, outside: Outside) -> 
         workshop = Workshop.open(wanted.output, Plan(url, wanted.since, wanted.until, wanted.target))
         has_state = (wanted.storage_path / STATE_FILE).exists()
         if has_state and not workshop.plan.is_made:
+            if not workshop.is_resumed:
+                workshop.remove()
             raise BackfillError(_HAS_STATE.format(wanted.storage_path))
         asking = Asking(url, key, clock=outside.clock, sleep=outside.sleep, tell=outside.tell)
         stack.enter_context(asking.connection)
@@ -198,15 +198,8 @@ class _Backfill:
         return self._made(first)
 
     def _read_names(self) -> None:
-        directory = Directory(self._asking.connection)
-        for api in wanted_directories(self._configuration):
-            if api in NAME_DIMENSIONS:
-                self._outside.tell(f"{api}: asking for names")
-                try:
-                    found = read_directory(api, directory, self._configuration)
-                except EndpointAbsent:
-                    continue
-                self._ledger.learn_names(api, found.names)
+        for api, names in self._asking.names(self._configuration).items():
+            self._ledger.learn_names(api, names)
         self._attribution = attribution_of(self._configuration, self._ledger.directory)
 
     def _first_day(self) -> int:
@@ -331,19 +324,7 @@ class _Backfill:
 
     def _write(self) -> None:
         self._outside.tell(f"writing {self._wanted.output}")
-        path = self._workshop.output_file
-        try:
-            with path.open("w", encoding="utf-8") as output:
-                output.writelines(self._samples.lines())
-                output.flush()
-                os.fsync(output.fileno())
-        except OSError as error:
-            raise BackfillError(
-                f"cannot write {path}: {error.strerror}. Free or enlarge the disk; then run the same command again, it "
-                "goes on where it was."
-            ) from error
-        self._workshop.deliver(path, self._wanted.output)
-        self._workshop.save(replace(self._workshop.plan, is_made=True))
+        self._workshop.write_history(self._samples.lines(), self._wanted.output)
 
     def _made(self, first: int) -> Made:
         return Made(first, self._wanted.until, len(self._ledger.book.counters), frozenset(self._asking.absent))

@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Self
@@ -89,18 +92,20 @@ class Workshop:
         _write_whole(path, json.dumps(asdict(plan)).encode())
         self.plan = plan
 
-    def deliver(self, lines_file: Path, output: Path) -> None:
-        """Put the finished history in its place, whole."""
+    def write_history(self, lines: Iterable[str], output: Path) -> None:
+        """Write the history, and put it in its place whole.
+
+        Raises:
+            BackfillError: it cannot be written.
+        """
+        unfinished = self.folder / _OUTPUT_FILE
         try:
-            lines_file.replace(output)
-            _sync_folder(output.parent)
+            with unfinished.open("w", encoding="utf-8") as file:
+                file.writelines(lines)
+            _put_in_place(unfinished, output)
+            self.save(replace(self.plan, is_made=True))
         except OSError as error:
             raise _unusable(output, error) from error
-
-    @property
-    def output_file(self) -> Path:
-        """Where the history is written before it is put in its place."""
-        return self.folder / _OUTPUT_FILE
 
     def hand_over_state(self, storage_path: Path) -> None:
         """Put the state where the exporter will look for it, whole.
@@ -108,11 +113,25 @@ class Workshop:
         Raises:
             BackfillError: it cannot be written there.
         """
+        # Another file system, perhaps: a rename alone would not do.
+        unfinished = storage_path / f"{STATE_FILE}.tmp"
         try:
-            # Another file system, perhaps: a rename alone would not do.
-            _write_whole(storage_path / STATE_FILE, (self.folder / STATE_FILE).read_bytes())
+            unfinished.unlink(missing_ok=True)
+            os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            # Not the bytes of the file: SQLite's log may hold the newest of them.
+            with (
+                closing(sqlite3.connect(self.folder / STATE_FILE)) as made,
+                closing(sqlite3.connect(unfinished)) as copy,
+            ):
+                made.backup(copy)
+            _put_in_place(unfinished, storage_path / STATE_FILE)
         except OSError as error:
             raise _unusable(storage_path, error) from error
+        except sqlite3.Error as error:
+            raise BackfillError(
+                f"cannot copy the state to {storage_path}: {error}. Free or enlarge the disk; then run the same "
+                "command again, it goes on where it was."
+            ) from error
 
     def remove(self) -> None:
         """Clear up, once everything is in its place."""
@@ -141,14 +160,18 @@ def _write_whole(path: Path, content: bytes) -> None:
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    _put_in_place(unfinished, path)
+
+
+def _put_in_place(unfinished: Path, path: Path) -> None:
+    """Let a file appear under its name whole, and so that it stays."""
+    _sync(unfinished)
     unfinished.replace(path)
-    _sync_folder(path.parent)
+    _sync(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
