@@ -25,11 +25,11 @@ from exporter.simulator.faults import Faults
 from exporter.simulator.server import RunningSimulator, running_simulator
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
-STEP = 30 * MINUTE
+STEP = HOUR
 REVISION_DAYS = 3
 
 CONFIGURATION = parse_configuration(
-    "polling: {usage_interval: 30m, costs_interval: 1h, directory_interval: 6h}\nscrape_interval: 30m\n", "test"
+    "polling: {usage_interval: 1h, costs_interval: 2h, directory_interval: 6h}\nscrape_interval: 1h\n", "test"
 )
 
 _SAMPLE = re.compile(r"^((?:openai_usage|openai_cost)_[a-z_]+_total)(\{.*\}) (\S+)$", re.MULTILINE)

@@ -33,9 +33,9 @@ class Lived:
             self.counted = days.counted()
             self.true = days.truth(days.clock())
             self.page = days.page()
-            self.true_rows = days.simulator.simulator.truth(
-                LAST_MIDNIGHT - 33 * DAY, LAST_MIDNIGHT + DAY, as_of=days.clock()
-            )
+            self.true_costs = days.simulator.simulator.truth(
+                LAST_MIDNIGHT - 33 * DAY, LAST_MIDNIGHT + DAY, as_of=days.clock(), apis=["costs"]
+            )["costs"]
             self.scrapes = days.scrapes
 
     def _live(self, days: SimulatedDays) -> None:
@@ -112,7 +112,7 @@ def test_event_time_gauges_equal_the_truth_about_days_and_months(lived: Lived) -
                 if sample.name == name and sample.labels[label] == period and sample.value
             }
             true: dict[tuple[str, str], Decimal] = {}
-            for row in lived.true_rows["costs"]:
+            for row in lived.true_costs:
                 if row["bucket"] in buckets:
                     key = (row["project_id"] or "", row["line_item"] or "")
                     true[key] = true.get(key, Decimal(0)) + Decimal(row["amount"])
