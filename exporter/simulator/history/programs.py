@@ -91,14 +91,15 @@ def running_prometheus(folder: Path, configuration: str = "", *, find: Callable[
 
 def _wait_until_ready(name: str, ready_url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            # Nothing on this machine is behind a proxy.
-            if httpx.get(ready_url, timeout=5, trust_env=False).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        # A foreign process: there is no clock of ours that could say when it is up.
-        time.sleep(0.1)
+    # Nothing on this machine is behind a proxy. One client: making one takes longer than an answer.
+    with httpx.Client(timeout=5, trust_env=False) as client:
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                if client.get(ready_url).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            # A foreign process: there is no clock of ours that could say when it is up.
+            time.sleep(0.1)
     end = log.read_text(encoding="utf-8", errors="replace")[-2000:]
     raise ProgramError(f"{name} did not start:\n{end}")
