@@ -98,8 +98,9 @@ def test_an_exporter_asks_as_often_as_told(tmp_path: Path, simulator: tuple[Sett
         asked = {api: count - before[api] for api, count in requests().items()}
     finally:
         exporter.close()
-    [told] = re.findall(r"\*\*Requests\*\*: (\d+) an hour for (\w+) active projects", README)
-    assert 2 * sum(asked.values()) == float(told[0])
+    [told] = re.findall(r"\*\*Requests\*\*: at most (\d+) an hour for (\w+) active projects", README)
+    # Here all is in use: hardly anything is left alone for a minute.
+    assert 0.9 * float(told[0]) < 2 * sum(asked.values()) <= float(told[0])
     assert (asked["usage/completions"], asked["costs"], asked["projects"]) == (30, 2, 1)
     assert (asked["spend_limits"], told[1]) == (7, "six")
     assert sum(api.startswith("usage/") for api in asked) == 11
