@@ -13,9 +13,12 @@ class Copies:
         self.together: Final = together
         self.held = 0
 
-    def begin(self) -> "Copy":
-        """Begin a copy of one body."""
-        return Copy(self)
+    def begin(self, announced: int | None = None) -> "Copy":
+        """Begin a copy of one body; of one that is announced as too large there is none from the start."""
+        copy = Copy(self)
+        if announced is not None and announced > self.each:
+            copy.drop()
+        return copy
 
 
 class Copy:
@@ -23,7 +26,8 @@ class Copy:
 
     def __init__(self, copies: Copies) -> None:
         self._copies = copies
-        self._bytes: bytearray | None = bytearray()
+        # Bytes when it is whole.
+        self._bytes: bytearray | bytes | None = bytearray()
 
     @property
     def given_up(self) -> bool:
@@ -36,7 +40,7 @@ class Copy:
 
     def add(self, piece: bytes) -> None:
         """Add what comes next, or give the copy up."""
-        if self._bytes is None:
+        if not isinstance(self._bytes, bytearray):
             return
         if len(self) + len(piece) > self._copies.each or self._copies.held + len(piece) > self._copies.together:
             self.drop()
@@ -45,8 +49,10 @@ class Copy:
         self._copies.held += len(piece)
 
     def content(self) -> bytes | None:
-        """Return all of it, None if it was given up."""
-        return None if self._bytes is None else bytes(self._bytes)
+        """Return all of it, None if it was given up; afterwards nothing is added."""
+        if isinstance(self._bytes, bytearray):
+            self._bytes = bytes(self._bytes)
+        return self._bytes
 
     def drop(self) -> None:
         """Give the bytes back; doing so twice changes nothing."""

@@ -13,7 +13,7 @@ from exporter.trace_gateway.exchange import Exchange, TraceCounting
 from exporter.trace_gateway.forwarding_metrics import ForwardingMetrics
 from exporter.trace_gateway.hop_by_hop import headers_for_client
 from exporter.trace_gateway.upstream import Answer, Upstream, UpstreamFailedError
-from exporter.web.messages import RawHeaders, Request, Response
+from exporter.web.messages import RawHead, RawHeaders, Request, Response
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +23,8 @@ CLIENT_GONE: Final = 499
 # Reading more than this takes long enough to keep other requests waiting.
 _READ_AT_ONCE_BYTES: Final = 32 * 1024
 _SECONDS_FOR_THE_REST: Final = 30.0
+# No longer does the end of an answer wait until it is counted.
+_SECONDS_FOR_COUNTING: Final = 5.0
 _SECONDS_BETWEEN_WARNINGS: Final = 60.0
 
 
@@ -54,9 +56,12 @@ class Forwarding:
             raise TypeError("only requests whose bodies come as streams can be forwarded")
         self._metrics.in_flight.inc()
         watch = _Watch(self._clock)
+        if not _is_target(request.head):
+            self.ended(HTTPStatus.BAD_REQUEST, watch)
+            return Response(HTTPStatus.BAD_REQUEST, (b"The request's target is not a path.\n",))
         copies: tuple[Copy, Copy] | None = None
         if self._counting.reads(request.method, request.path):
-            copies = self._copies.begin(), self._copies.begin()
+            copies = self._copies.begin(_announced_length(request.head.headers)), self._copies.begin()
         content = request.content if copies is None else _copied(request.content, copies[0])
         try:
             answer = await self._upstream.send(request.head, content, watch.trace)
@@ -110,19 +115,21 @@ class Forwarding:
             details = {"details": failure.details} if failure.details else {}
             _log.warning("the upstream failed", extra={"reason": failure.reason, **details})
 
-    def finish_later(self, rest: Coroutine[Any, Any, None]) -> None:
-        """Read an answer whose client has left."""
+    def finish_later(self, rest: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do what no client has to wait for, and what does not end when one leaves."""
         task = asyncio.get_running_loop().create_task(rest)
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
+        return task
 
-    async def count(self, exchange: Exchange) -> None:
+    async def count_beside(self, exchange: Exchange) -> None:
+        """Count the traces of an exchange while other requests are forwarded."""
+        await asyncio.get_running_loop().run_in_executor(self._reader, self.count, exchange)
+
+    def count(self, exchange: Exchange) -> None:
         """Count the traces of an exchange; whatever goes wrong there does not concern the client."""
         try:
-            if len(exchange.request_body or b"") + len(exchange.answer_body or b"") <= _READ_AT_ONCE_BYTES:
-                self._counting.count(exchange)
-            else:
-                await asyncio.get_running_loop().run_in_executor(self._reader, self._counting.count, exchange)
+            self._counting.count(exchange)
         except Exception as error:  # noqa: BLE001 - a fault of counting must not end the forwarding
             self._metrics.counting_failures.inc()
             # Nothing else of it: the message may hold a part of the body.
@@ -219,18 +226,25 @@ class _ForwardedAnswer(AsyncIterator[bytes]):
         if self._copies is None:
             return
         request_copy, answer_copy = self._copies
-        try:
-            await self._forwarding.count(
-                Exchange(
-                    path=self._request.path,
-                    request_headers=self._request.headers,
-                    request_body=request_copy.content(),
-                    answer_headers=_joined(self._answer.headers),
-                    answer_body=answer_copy.content() if whole else None,
-                )
-            )
-        finally:
+        exchange = Exchange(
+            path=self._request.path,
+            request_headers=self._request.headers,
+            request_body=request_copy.content(),
+            answer_headers=_joined(self._answer.headers),
+            answer_body=answer_copy.content() if whole else None,
+        )
+        if _is_quickly_read(exchange):
+            self._forwarding.count(exchange)
             _drop(self._copies)
+        else:
+            counting = self._forwarding.finish_later(self._count_beside(exchange, self._copies))
+            await asyncio.wait({counting}, timeout=_SECONDS_FOR_COUNTING)
+
+    async def _count_beside(self, exchange: Exchange, copies: tuple[Copy, Copy]) -> None:
+        try:
+            await self._forwarding.count_beside(exchange)
+        finally:
+            _drop(copies)
 
 
 class _Watch:
@@ -277,6 +291,23 @@ async def _copied(content: AsyncIterator[bytes], copy: Copy) -> AsyncIterator[by
 def _drop(copies: tuple[Copy, Copy] | None) -> None:
     for copy in copies or ():
         copy.drop()
+
+
+def _is_target(head: RawHead) -> bool:
+    # Anything else, put behind the upstream's name where a proxy is asked, could name another host.
+    return head.target.startswith(b"/") or (head.target, head.method) == (b"*", b"OPTIONS")
+
+
+def _announced_length(headers: RawHeaders) -> int | None:
+    """Return the Content-Length, None where there is none; the web server lets no wrong one pass."""
+    return next((int(value) for name, value in headers if name.lower() == b"content-length"), None)
+
+
+def _is_quickly_read(exchange: Exchange) -> bool:
+    # What is compressed may be a thousand times as long.
+    if exchange.request_headers.get("content-encoding") or exchange.answer_headers.get("content-encoding"):
+        return False
+    return len(exchange.request_body or b"") + len(exchange.answer_body or b"") <= _READ_AT_ONCE_BYTES
 
 
 def _is_accepted(status: int) -> bool:

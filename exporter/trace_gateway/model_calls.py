@@ -9,6 +9,8 @@ OTHER: Final = "(other)"
 """What stands in a label for a text that is no label, and for all that is over the limit."""
 
 _LONGEST_LABEL: Final = 200
+MOST_ENTRIES: Final = 50_000
+"""Traces, spans, and what holds them, that are read of one body: more would keep the other bodies waiting."""
 # More than any call, so that no body can spoil a counter for good.
 _MOST_TOKENS: Final = 10**9
 _MOST_USD: Final = Decimal(10**6)
@@ -83,6 +85,23 @@ class Unreadable(Exception):  # noqa: N818 - a fact about a body, which is count
 
 REASONS: Final = ("too_large", "encoding", "json", "protobuf", "no_protobuf", "shape", "figure", "answer")
 """Why a body, or something in it, could not be read."""
+
+
+class Entries:
+    """Counts what is read of one body."""
+
+    def __init__(self) -> None:
+        self._left = MOST_ENTRIES
+
+    def add(self, number: int = 1) -> None:
+        """Take note of some more.
+
+        Raises:
+            Unreadable: these are too many.
+        """
+        self._left -= number
+        if self._left < 0:
+            raise Unreadable("too_large")
 
 
 def mapping(value: object) -> Mapping[str, object]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from exporter.configuration.sections import NOT_SET
 from exporter.trace_gateway.model_calls import (
+    Entries,
     MetadataKeys,
     ModelCall,
     Reading,
@@ -42,9 +43,10 @@ def read_native(body: object, answer: object, keys: MetadataKeys) -> Reading:
     given, the missing part is the difference; the sum alone counts as input.
 
     Raises:
-        Unreadable: this is no trace.
+        Unreadable: this is no trace, or there are too many.
     """
     traces = sequence(body) if isinstance(body, list) else [body]
+    Entries().add(len(traces))
     complaints: set[str] = set()
     calls = []
     for trace in traces:

@@ -7,6 +7,7 @@ from typing import Final
 
 from exporter.configuration.sections import NOT_SET
 from exporter.trace_gateway.model_calls import (
+    Entries,
     MetadataKeys,
     ModelCall,
     Reading,
@@ -49,7 +50,7 @@ def read_openai_agents(body: object, keys: MetadataKeys) -> Reading:
     """Read the model calls among the spans of an export.
 
     Raises:
-        Unreadable: there is neither a trace nor a span in it, nor a place for one.
+        Unreadable: there is neither a trace nor a span in it, nor a place for one; or there are too many.
     """
     spans: list[_Found] = []
     traces: dict[str, _Object] = {}
@@ -71,10 +72,12 @@ def read_openai_agents(body: object, keys: MetadataKeys) -> Reading:
 
 def _entries(body: object) -> Iterator[_Found]:
     """Find the objects of an export, wherever one of the containers holds them."""
+    found = Entries()
     waiting: list[tuple[object, tuple[_Object, ...]]] = [(body, ())]
     while waiting:
         value, around = waiting.pop()
         if isinstance(value, list):
+            found.add(len(value))
             waiting += [(element, around) for element in reversed(value)]
         elif isinstance(value, dict):
             yield _Found(value, around)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from exporter.trace_gateway.decoding import parsed
-from exporter.trace_gateway.model_calls import Unreadable, first_set, first_text, mapping, sequence
+from exporter.trace_gateway.model_calls import Entries, Unreadable, first_set, first_text, mapping, sequence
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -44,7 +44,7 @@ def spans_of(body: bytes, content_type: str) -> Iterator[Span]:
     """Return the spans of an export: of protobuf where the content type says so, else of JSON.
 
     Raises:
-        Unreadable: it is neither, or the package that reads protobuf is not installed.
+        Unreadable: it is neither, or has too many, or the package that reads protobuf is not installed.
     """
     if "protobuf" in content_type.lower():
         return _of_protobuf(_message(body))
@@ -59,11 +59,15 @@ def spans_of(body: bytes, content_type: str) -> Iterator[Span]:
 
 
 def _of_json(resources: list[object]) -> Iterator[Span]:
+    found = Entries()
     for of_resource in map(mapping, resources):
+        found.add()
         resource = _json_attributes(mapping(of_resource.get("resource")))
         scopes = first_set(of_resource, ("scopeSpans", "scope_spans", "instrumentationLibrarySpans"))
         for scope in map(mapping, sequence(scopes)):
+            found.add()
             for span in filter(None, map(mapping, sequence(scope.get("spans")))):
+                found.add()
                 yield Span(
                     first_text(first_set(span, ("traceId", "trace_id"))),
                     first_text(first_set(span, ("spanId", "span_id"))),
@@ -119,10 +123,14 @@ def _message(body: bytes) -> "ExportTraceServiceRequest":
 
 
 def _of_protobuf(message: "ExportTraceServiceRequest") -> Iterator[Span]:
+    found = Entries()
     for of_resource in message.resource_spans:
+        found.add()
         resource = _protobuf_attributes(of_resource.resource.attributes)
         for scope in of_resource.scope_spans:
+            found.add()
             for span in scope.spans:
+                found.add()
                 yield Span(
                     span.trace_id.hex(),
                     span.span_id.hex(),

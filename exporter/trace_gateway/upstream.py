@@ -41,7 +41,7 @@ class UpstreamAddress:
 
     def target(self, target: bytes) -> bytes:
         """Put the prefix in front of a request's path."""
-        return target if target == b"*" else self.prefix.encode("ascii") + target
+        return self.prefix.encode("ascii") + target
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,8 @@ class Upstream:
         self, address: UpstreamAddress, *, proxy: str | None, connections: int, patience: Patience | None = None
     ) -> None:
         self._address = address
+        # A proxy is asked for a whole URL, and that of the server itself ends with its name.
+        self._itself = b"*" if proxy is None or address.scheme == "https" else b""
         self._patience = patience or Patience()
         self._pool = _pool(httpx.create_ssl_context(), proxy, connections)
 
@@ -131,11 +133,10 @@ class Upstream:
             UpstreamFailedError: there was no answer.
         """
         address, patience = self._address, self._patience
+        target = self._itself if head.target == b"*" else address.target(head.target)
         request = httpcore.Request(
             head.method,
-            httpcore.URL(
-                scheme=address.scheme, host=address.host, port=address.port, target=address.target(head.target)
-            ),
+            httpcore.URL(scheme=address.scheme, host=address.host, port=address.port, target=target),
             headers=headers_for_upstream(head, address.netloc.encode("ascii")),
             content=content,
             extensions={

@@ -30,13 +30,18 @@ class Recorder:
 
     def __init__(self) -> None:
         self.exchanges: list[Exchange] = []
+        self.threads: list[str] = []
         self.counted = threading.Event()
+        self.may_count = threading.Event()
+        self.may_count.set()
         self.fault: Exception | None = None
 
     def reads(self, method: str, path: str) -> bool:
         return (method, path) == ("POST", COUNTED_PATH)
 
     def count(self, exchange: Exchange) -> None:
+        assert self.may_count.wait(PATIENCE)
+        self.threads.append(threading.current_thread().name)
         self.exchanges.append(exchange)
         self.counted.set()
         if self.fault is not None:

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter.configuration.sections import TraceGateway
+from exporter.trace_gateway import model_calls
 from tests.trace_gateway.counted import AGENTS, NATIVE, OTLP, Counted
 from tests.trace_gateway.otlp_bodies import CHAT, export, protobuf, span
 
@@ -133,6 +134,42 @@ def test_what_the_page_says_of_series_is_what_is_on_it() -> None:
         family = labels["family"]
         names = {family, f"{family}_bucket", f"{family}_sum", f"{family}_count"}
         assert value == sum(len(found) for name, found in samples.items() if name in names) > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (NATIVE, [trace(number) for number in range(11)]),
+        (AGENTS, [{"id": str(number), "span_data": {"type": "generation"}} for number in range(11)]),
+        (AGENTS, {"spans": [0] * 11}),
+        (OTLP, export(*[span(number, CHAT) for number in range(1, 10)])),
+        (OTLP, {"resourceSpans": [{}] * 11}),
+        (OTLP, {"resourceSpans": [{"scopeSpans": [{}] * 10}]}),
+    ],
+)
+def test_a_body_of_more_than_anybody_sends_is_not_read_to_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    body: Any,  # noqa: ANN401 - any JSON
+) -> None:
+    monkeypatch.setattr(model_calls, "MOST_ENTRIES", 10)
+    counted = Counted()
+    counted.json(path, body)
+    assert counted.requests() == (0, 0)
+    assert [reason for _, reason in counted.unreadable()] == ["too_large"]
+
+
+@pytest.mark.parametrize("scopes", [[{}] * 10, [{"spans": [span(number, CHAT) for number in range(1, 10)]}]])
+def test_protobuf_of_more_than_anybody_sends_is_not_read_to_the_end(
+    monkeypatch: pytest.MonkeyPatch, scopes: list[dict[str, Any]]
+) -> None:
+    monkeypatch.setattr(model_calls, "MOST_ENTRIES", 10)
+    body = export() | {
+        "resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [{"spans": []} | each for each in scopes]}]
+    }
+    counted = Counted()
+    counted.body(OTLP, protobuf(body), content_type="application/x-protobuf")
+    assert counted.unreadable() == {("otlp", "too_large"): 1}
 
 
 def test_a_new_set_of_labels_shows_zero_first_and_then_everything() -> None:

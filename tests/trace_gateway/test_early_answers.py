@@ -143,7 +143,8 @@ def test_who_waits_for_permission_is_told_the_refusal_and_sends_nothing() -> Non
     assert read[1:] in ([], [b""])
 
 
-def test_who_waits_for_permission_gets_it_from_the_upstream_and_once() -> None:
+def test_who_waits_for_permission_gets_it_from_the_upstream_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(early_answers, "_SECONDS_FOR_PERMISSION", PATIENCE)
     allow = threading.Event()
     bodies = []
 
@@ -156,6 +157,10 @@ def test_who_waits_for_permission_gets_it_from_the_upstream_and_once() -> None:
 
     with upstream_that(converse) as url, running_forwarding(url) as gateway, connected(gateway.address) as client:
         client.sendall(EXPECTING)
+        client.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            client.recv(1000)
+        client.settimeout(PATIENCE)
         allow.set()
         assert read_until(client, CONTINUE) == CONTINUE
         client.sendall(b"trace")

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from exporter.trace_gateway import forwarding
 from exporter.trace_gateway.copies import Copies
 from tests.trace_gateway.forwarded import (
     COUNTED_PATH,
@@ -123,8 +124,11 @@ def test_a_proxy_of_the_environment_is_asked_for_the_whole_url() -> None:
         running_forwarding("http://aitracer.test/v2", proxy=proxy.url) as gateway,
     ):
         assert ask(gateway.address, b"GET /x%2f?a=b HTTP/1.1\r\nHost: g\r\n\r\n").endswith(b"ok")
-    (received,) = proxy.received
+        assert ask(gateway.address, b"OPTIONS * HTTP/1.1\r\nHost: g\r\n\r\n").endswith(b"ok")
+    received, of_the_server = proxy.received
     assert received.target == b"http://aitracer.test/v2/x%2f?a=b"
+    # Which the last proxy turns into the star again.
+    assert of_the_server.target == b"http://aitracer.test"
     assert received.values(b"host") == [b"aitracer.test"]
 
 
@@ -224,6 +228,51 @@ def test_copies_too_large_are_given_up_and_the_bodies_pass(*, size: int, kept: b
     expected = body if kept else None
     assert (exchange.request_body, exchange.answer_body) == (expected, expected)
     assert upstream.received[0].body == body
+
+
+def test_of_what_is_announced_as_too_large_no_copy_is_begun() -> None:
+    copies = Copies(each=60)
+    too_large, fits = copies.begin(61), copies.begin(60)
+    for copy in (too_large, fits):
+        copy.add(b"x")
+    assert (too_large.given_up, fits.content(), copies.held) == (True, b"x", 1)
+
+
+@pytest.mark.parametrize(
+    ("headers", "size", "beside"),
+    [("", 1000, False), ("", 40_000, True), ("Content-Encoding: gzip\r\n", 1000, True)],
+)
+def test_what_may_take_a_while_to_read_is_read_beside_the_forwarding(headers: str, size: int, *, beside: bool) -> None:
+    with scripted_upstream(lambda _: OK) as upstream, running_forwarding(upstream.url) as gateway:
+        request = POST + headers.encode() + b"Content-Length: %d\r\n\r\n%b" % (size, b"x" * size)
+        assert ask(gateway.address, request) == OK
+    assert [name.startswith("traces") for name in gateway.recorder.threads] == [beside]
+
+
+def test_who_is_counted_slowly_has_his_answer_all_the_same_and_is_counted_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forwarding, "_SECONDS_FOR_COUNTING", 0.05)
+    with scripted_upstream(lambda _: OK) as upstream, running_forwarding(upstream.url) as gateway:
+        gateway.recorder.may_count.clear()
+        for _ in range(2):
+            assert ask(gateway.address, POST + b"Content-Length: 40000\r\n\r\n" + b"x" * 40_000) == OK
+        assert gateway.recorder.exchanges == []
+        gateway.recorder.may_count.set()
+    assert [len(exchange.request_body or b"") for exchange in gateway.recorder.exchanges] == [40_000, 40_000]
+
+
+@pytest.mark.parametrize(
+    "line", ["GET x HTTP/1.1", "GET @other.test/ HTTP/1.1", "GET :80@other.test/ HTTP/1.1", "POST * HTTP/1.1"]
+)
+@pytest.mark.parametrize("behind_a_proxy", [False, True])
+def test_what_is_no_path_could_name_another_host_and_is_refused(line: str, *, behind_a_proxy: bool) -> None:
+    with scripted_upstream(lambda _: OK) as upstream:
+        url, proxy = ("http://aitracer.test", upstream.url) if behind_a_proxy else (upstream.url, None)
+        with running_forwarding(url, proxy=proxy) as gateway:
+            assert status_of(ask(gateway.address, f"{line}\r\nHost: g\r\nContent-Length: 2\r\n\r\nhi".encode())) == 400
+    assert upstream.received == []
+    assert gateway.value("requests_total", code="400") == 1
 
 
 def test_all_copies_together_have_a_bound_and_what_is_dropped_makes_room() -> None:
