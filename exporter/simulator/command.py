@@ -44,10 +44,12 @@ def simulate(
         if send_traces_to is not None:
             calls = running.simulator.calls_since(time.time() if traces_since is None else traces_since)
             stack.enter_context(sending(send_traces_to, calls, time.time))
+        told_to = f"Its applications send their traces to {send_traces_to}\n" if send_traces_to is not None else ""
         sys.stdout.write(
             f"The simulated OpenAI API answers at {running.base_url} with the admin key {running.admin_key}\n"
             f"  {BASE_URL_VARIABLE}={running.base_url} {KEY_VARIABLE}={running.admin_key} "
             "openai-usage-exporter --storage.path=simulated\n"
+            f"{told_to}"
             "Ctrl-C ends it.\n"
         )
         sys.stdout.flush()
