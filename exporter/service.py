@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from ipaddress import ip_address
 from os import environ as process_environment
 from pathlib import Path
 from socket import gethostname
@@ -25,6 +24,7 @@ from exporter.openai_api.connection import Connection
 from exporter.permissions import THIS_PROCESS, Use
 from exporter.polling.poller import Poller, Setting
 from exporter.web.application import Application, ReloadFailed, StatusRow
+from exporter.web.exposure import warn_of_open_pages
 from exporter.web.http_server import HttpServer
 from exporter.web.protection import Guard, Protection, ProtectionFile
 
@@ -156,7 +156,8 @@ class Service:
                 "state": str(self._options.storage_path),
             },
         )
-        _warn_of_exposure([address for address, _ in server.addresses], protection)
+        addresses = [address for address, _ in server.addresses]
+        warn_of_open_pages(addresses, protection, what="what the organization spends")
         on_listening(host, port)
         polling = threading.Thread(target=self.poller.run, name="poller", daemon=True)
         polling.start()
@@ -234,21 +235,3 @@ class Service:
             )
             for api, health in self.poller.health.apis.items()
         ]
-
-
-def _warn_of_exposure(addresses: Sequence[str], protection: Protection) -> None:
-    outside = ", ".join(address for address in addresses if not ip_address(address).is_loopback)
-    if not outside:
-        return
-    if not protection.authenticates:
-        _log.warning(
-            "whoever reaches this address sees what the organization spends; ask for passwords or client "
-            "certificates with --web.config.file, or listen on loopback",
-            extra={"address": outside},
-        )
-    if protection.users and protection.context is None:
-        _log.warning(
-            "passwords cross the network in plain text; add tls_server_config to --web.config.file, or listen on "
-            "loopback behind what speaks TLS",
-            extra={"address": outside},
-        )

@@ -288,19 +288,6 @@ def test_all_copies_together_have_a_bound_and_what_is_dropped_makes_room() -> No
     assert (third.content(), copies.held) == (b"y" * 60, 60)
 
 
-def test_a_body_of_fifty_megabytes_passes_whole() -> None:
-    body = b"".join(b"%07d\n" % number for number in range(50_000_000 // 8))
-    with (
-        scripted_upstream(lambda _: OK) as upstream,
-        running_forwarding(upstream.url) as gateway,
-        connected(gateway.address) as client,
-    ):
-        client.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        assert read_until(client, b"ok") == OK
-    assert upstream.received[0].body == body
-    assert gateway.recorder.exchanges[0].request_body is None
-
-
 def test_an_upstream_that_does_not_read_makes_the_client_wait_and_fills_no_memory() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()
