@@ -22,7 +22,12 @@ pieces = st.sampled_from(
         *("gpt-5-2026-03-05", "priority", "flex", "evals", "ft:gpt-4o:acme::x", "o3"),
     )
 )
-line_items = st.lists(pieces | any_texts, max_size=9).map("".join)
+tails = st.sampled_from(sorted(DIRECTIONS)).map(", {}".format)
+# What looks like a line item, with anything in the places of its parts.
+formed = st.tuples(
+    any_texts, st.sampled_from((" | ", "", "|")), any_texts | st.just("o3"), st.just("o3") | pieces, tails
+)
+line_items = (formed | st.lists(pieces | any_texts, max_size=9)).map("".join)
 
 
 @settings(max_examples=150)

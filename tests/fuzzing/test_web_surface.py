@@ -163,13 +163,15 @@ FIELDS = {
     b"Sec-Fetch-Site": (b"cross-site", b"none"),
     b"X-A": (b"x" * 17_000, b"", b"\xff", b" a "),
 }
-fields = st.sampled_from([(name, value) for name, values in FIELDS.items() for value in values]) | credentials.map(
-    lambda each: (b"Authorization", b"Basic " + base64.b64encode(each))
-)
+fields = st.sampled_from([(name, value) for name, values in FIELDS.items() for value in values])
+authorizations = (
+    st.sampled_from((b"Basic", b"Bearer x", b"Basic !!!!", b"Basic \xff", b"basic  YTpi"))
+    | credentials.map(lambda each: b"Basic " + base64.b64encode(each))
+).map(lambda value: (b"Authorization", value))
 # Names and values that HTTP forbids, or that belong elsewhere.
 odd_fields = st.tuples(
-    st.sampled_from((*FIELDS, b"Authorization", b"", b"a b", b"\xff", b" A")),
-    raw_texts | st.sampled_from((b"Basic", b"Bearer x", b"Basic !!!!", b"Basic \xff")),
+    st.sampled_from((*FIELDS, b"", b"a b", b"\xff", b" A")),
+    raw_texts,
 )
 body_pieces = st.sampled_from(
     (b"", b"", b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"ffffffffffffffff\r\n", b"0\r\n\r\n", b"x" * 2_000, HEALTHY)
@@ -182,7 +184,7 @@ def requests(draw: st.DrawFn) -> bytes:
     version = draw(st.sampled_from((b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0")))
     end = b"\r\n"
     target = draw(targets)
-    sent = draw(st.lists(fields, max_size=3))
+    sent = draw(st.lists(fields, max_size=2)) + draw(st.lists(authorizations, max_size=1))
     if is_odd:
         version = draw(st.sampled_from((b"HTTP/2", b"", b"HTTP/1.1 ")))
         end = draw(st.sampled_from((b"\r\n", b"\n", b"\r")))
