@@ -237,6 +237,17 @@ class WindowReader:
         # What this read had no more is forgotten, and new when it comes back.
         self._rejections_told[api] = told
 
+    def _ask(self, request: _Request, cursor: str | None, number: int) -> Reply:
+        endpoint = request.endpoint
+        try:
+            return self._connection.get(endpoint.path, request.query(cursor), endpoint.api)
+        except (KeyRefused, RequestRefused) as refusal:
+            if cursor is None or not endpoint.may_be_absent or refusal.status not in _ABSENT:
+                raise
+            status, message = refusal.status, refusal.message
+        # What has answered a page is there.
+        raise BadAnswer(endpoint.api, f"page {number}: OpenAI refused it (HTTP {status}){quoted(message)}")
+
     def _read_pages(self, request: _Request) -> Answer:
         api = request.endpoint.api
         walk = _Walk()
@@ -244,7 +255,7 @@ class WindowReader:
         stopped_by = "there is no end to the pages"
         # Every page must bring a new bucket: there are never more pages than buckets, but for a last one without any.
         for number in range((request.end - request.start) // request.width.seconds + 2):
-            reply = self._connection.get(request.endpoint.path, request.query(cursor), api)
+            reply = self._ask(request, cursor, number + 1)
             try:
                 page = parse_page(reply.body, request.width)
             except NotAPageError as flaw:

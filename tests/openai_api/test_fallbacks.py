@@ -6,7 +6,7 @@ import pytest
 
 from exporter.openai_api.answer import Answer
 from exporter.openai_api.endpoints import COSTS, ENDPOINTS, Endpoint
-from exporter.openai_api.errors import BadAnswer, RequestRefused
+from exporter.openai_api.errors import BadAnswer, KeyRefused, OpenAIError, RequestRefused
 from exporter.openai_api.reading import WindowReader
 from exporter.openai_api.refusal import (
     Refusal,
@@ -124,6 +124,22 @@ def test_an_optional_endpoint_that_refuses_a_grouping_is_not_absent() -> None:
         ENDPOINTS["usage/decisions"], *WINDOW, ("model", "api_source")
     )
     assert answer_read.grouping == ("model",)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        RequestRefused("usage/decisions", 400, "Invalid page cursor."),
+        KeyRefused("usage/decisions", 403, "Not now."),
+    ],
+    ids=["a cursor", "a key"],
+)
+def test_an_optional_endpoint_that_refuses_a_later_page_is_not_absent(refusal: OpenAIError) -> None:
+    decisions = ENDPOINTS["usage/decisions"]
+    assert decisions.may_be_absent
+    api = pages(page([bucket(0)], "two"), refusal)
+    with pytest.raises(BadAnswer, match=r"page 2: OpenAI refused it \(HTTP 40[03]\)"):
+        read(WindowReader(api, Clock()), decisions, ())
 
 
 @pytest.mark.parametrize("endpoint", [COSTS, ENDPOINTS["usage/completions"], ENDPOINTS["usage/decisions"]])
