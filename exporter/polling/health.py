@@ -66,7 +66,8 @@ class Health:
                 extra={
                     "api": api,
                     "failed_polls": health.failures,
-                    "down_seconds": round(began - health.failing_since),
+                    # The clock may have been set back meanwhile.
+                    "down_seconds": max(0, round(began - health.failing_since)),
                 },
             )
         elif health.success is None:
@@ -121,4 +122,5 @@ class Health:
 def _is_news(health: ApiHealth, problem: Exception, words: str, now: float) -> bool:
     if health.told is None or health.told[0] is not type(problem):
         return True
-    return now - health.told_at >= (_REMINDER_SECONDS if health.told[1] == words else _OTHER_WORDS_SECONDS)
+    # Also when the clock was set back, so that it silences nothing.
+    return not 0 <= now - health.told_at < (_REMINDER_SECONDS if health.told[1] == words else _OTHER_WORDS_SECONDS)

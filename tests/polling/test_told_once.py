@@ -1,5 +1,7 @@
 """What is said of prices and budgets: when it is news, and not at every poll."""
 
+import logging
+
 import pytest
 
 from tests.polling.conftest import StartScripted
@@ -136,3 +138,19 @@ def test_a_budget_of_work_that_keys_tell_apart_is_not_idle_after_the_reload_that
     assert not idle(caplog)
     # 29 days of a dollar each.
     assert exporter.gauge("openai_budget_spend_usd", "budget") == {"searching": 29}
+
+
+def test_a_failure_is_told_again_when_the_clock_was_set_back_and_its_recovery_counts_no_time_below_zero(
+    start_scripted: StartScripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    exporter = start_scripted("")
+    exporter.organization.down = {"costs"}
+    exporter.pass_time(HOUR)
+    exporter.pass_time(MINUTE)
+    assert told(caplog, "poll failed", "failed_polls") == [1]
+    exporter.pass_time(-DAY)
+    assert told(caplog, "poll failed", "failed_polls")[1:] != []
+    exporter.organization.down = set()
+    exporter.pass_time(HOUR)
+    assert told(caplog, "polls succeed again", "down_seconds") == [0]
