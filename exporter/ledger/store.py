@@ -266,9 +266,16 @@ class Store:
         except sqlite3.Error as error:
             raise StateError(
                 f"cannot write the state in {self._directory}: {error}; nothing of this poll was counted, the next one "
-                "makes up for it. Free or enlarge the disk, or mend the folder's permissions."
+                f"makes up for it. {_remedy(error)}"
             ) from error
         _look_at_permissions(self._directory)
+
+
+def _remedy(error: sqlite3.Error) -> str:
+    # The low byte is the kind; the rest tells where it came from. Errors of Python's own have no code.
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return "End what else has it open for writing: a backup, a shell, another program."
+    return "Free or enlarge the disk, or mend the folder's permissions."
 
 
 def _look_at_permissions(directory: Path) -> None:
