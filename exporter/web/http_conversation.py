@@ -15,7 +15,7 @@ import h11
 from exporter.web.limits import Limits
 from exporter.web.messages import Handler, RawHead, Request, RequestEndedError, Response, WantsStream
 from exporter.web.places import Client, Places
-from exporter.web.plain_channel import LARGE_ANSWER_BYTES, SLICE_BYTES, Writer, bound_unsent, first, rest
+from exporter.web.plain_channel import LARGE_ANSWER_BYTES, SLICE_BYTES, Writer, bound_unsent, first, rest, untaken_bytes
 from exporter.web.tls_channel import READ_BYTES, Reader
 
 _log = logging.getLogger(__name__)
@@ -69,6 +69,8 @@ class Conversation:
         self._stopping = stopping
         self._wants_stream = wants_stream
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        # Of the request that is being answered, as h11 knows it: "head" is another method than HEAD.
+        self._method = b""
         # Flushing waits until the client's kernel has room for everything, not just for most of it.
         writer.transport.set_write_buffer_limits(high=0)
 
@@ -82,6 +84,7 @@ class Conversation:
 
     async def _exchange(self, patience: float) -> bool:
         """Answer one request; False if there is none, or the connection can carry no other after it."""
+        self._method = b""
         try:
             request = await self._read_request(patience)
         except _RefusedError as refusal:
@@ -98,9 +101,7 @@ class Conversation:
         except _RefusedError as refusal:
             await self._refuse(refusal)
             return False
-        # Methods are told apart by case: to the upstream of a gateway "head" is another one than HEAD.
-        method = request.method if request.head is None else request.head.method.decode("ascii")
-        await self._answer(head, body, method)
+        await self._answer(head, body)
         if self._still_sends():
             await self._part()
             return False
@@ -140,6 +141,7 @@ class Conversation:
                 await self._receive()
             elif isinstance(event, h11.Request):
                 head = event
+                self._method = head.method
                 if head.method == b"CONNECT":
                     # Any 2xx answer would turn the connection into a tunnel.
                     raise _RefusedError(HTTPStatus.NOT_IMPLEMENTED, "This server is no proxy.")
@@ -226,7 +228,7 @@ class Conversation:
         if self._http.our_state not in _CAN_STILL_ANSWER:
             return
         head, body = _plain(refusal.status, refusal.reason, close=True)
-        await self._answer(head, body, "")
+        await self._answer(head, body)
         await self._part()
 
     async def _part(self) -> None:
@@ -256,8 +258,8 @@ class Conversation:
             _log.exception("a page failed", extra={"method": request.method, "path": request.path})
             return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error.", close=True)
 
-    async def _answer(self, head: h11.Response, body: Body, method: str) -> None:
-        has_body = method != "HEAD" and head.status_code not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+    async def _answer(self, head: h11.Response, body: Body) -> None:
+        has_body = self._method != b"HEAD" and head.status_code not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
         try:
             if isinstance(body, AsyncIterator):
                 await self._send(head)
@@ -269,7 +271,7 @@ class Conversation:
                 chunks = [h11.Data(data=chunk) for chunk in body] if has_body else []
                 try:
                     async with asyncio.timeout(self._limits.answer_timeout):
-                        await self._send(head, *chunks, h11.EndOfMessage())
+                        await self._send(head, *chunks, h11.EndOfMessage(), patient=True)
                 except TimeoutError as error:
                     raise AnswerNotTakenError from error
         except _RefusedError as refusal:
@@ -278,22 +280,22 @@ class Conversation:
         finally:
             await _close(body)
 
-    async def _send(self, *events: _Outgoing) -> None:
-        """Write events and wait until they are handed over whole."""
+    async def _send(self, *events: _Outgoing, patient: bool = False) -> None:
+        """Write events and wait until they are handed over whole; `patient` as for `_taken`."""
         pieces: list[memoryview] = []
         for event in events:
             spelled = self._http.send_with_data_passthrough(event) or ()
             pieces += [memoryview(piece) for piece in spelled if piece]
         size = sum(map(len, pieces))
-        if size < LARGE_ANSWER_BYTES or not self._places.widen(self._client):
-            await self._hand_over(pieces)
+        if not patient or size < LARGE_ANSWER_BYTES or not self._places.widen(self._client):
+            await self._hand_over(pieces, patient=patient)
             return
         try:
             self._bound_unsent(one_of_few=True)
-            await self._hand_over(first(pieces, size - SLICE_BYTES))
+            await self._hand_over(first(pieces, size - SLICE_BYTES), patient=True)
             # The end leaves when the kernel holds no more than it may for everybody.
             self._bound_unsent(one_of_few=False)
-            await self._hand_over(rest(pieces, size - SLICE_BYTES))
+            await self._hand_over(rest(pieces, size - SLICE_BYTES), patient=True)
         finally:
             self._places.narrow(self._client)
 
@@ -303,28 +305,39 @@ class Conversation:
         except OSError as error:
             raise AnswerNotTakenError from error
 
-    async def _hand_over(self, pieces: Sequence[memoryview]) -> None:
+    async def _hand_over(self, pieces: Sequence[memoryview], *, patient: bool) -> None:
         left = pieces
         while left:
             if self._writer.transport.is_closing():
                 raise ClientGoneError
             try:
                 count = self._writer.hand_over(left)
+                await self._taken(patient=patient)
             except OSError as error:
                 raise AnswerNotTakenError from error
-            await self._taken()
             left = rest(left, count)
 
-    async def _taken(self) -> None:
-        """Wait until the client has taken what was handed over."""
-        if self._writer.transport.get_write_buffer_size() == 0:
+    async def _taken(self, *, patient: bool) -> None:
+        """Wait until the client has taken what was handed over.
+
+        Args:
+            patient: wait on while the client takes something. There is another bound for the whole answer.
+        """
+        transport = self._writer.transport
+        if transport.get_write_buffer_size() == 0:
             return
         self._places.stall(self._client)
+        held = untaken_bytes(transport.get_extra_info("socket"))
         try:
-            async with asyncio.timeout(self._limits.write_timeout):
-                await self._writer.drain()
-        except OSError as error:
-            raise AnswerNotTakenError from error
+            while True:
+                try:
+                    async with asyncio.timeout(self._limits.write_timeout):
+                        await self._writer.drain()
+                        return
+                except TimeoutError:
+                    before, held = held, untaken_bytes(transport.get_extra_info("socket"))
+                    if not patient or held >= before:
+                        raise
         finally:
             self._places.flow(self._client)
 

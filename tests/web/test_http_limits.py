@@ -11,6 +11,7 @@ from tests.web.loopback import ask, connected, read_to_the_end, read_until, stat
 from tests.web.pages import BIG, Pages
 
 GET_BIG = b"GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+LARGE = 1_500_000
 SCRAPE = b"GET / HTTP/1.0\r\n\r\n"
 
 
@@ -64,16 +65,28 @@ def test_a_client_that_takes_nothing_of_its_answer_is_cut() -> None:
 
 
 def test_the_kernel_does_not_take_the_end_of_a_large_answer_for_a_client_that_takes_nothing() -> None:
-    async def large(_: Request) -> Response:
-        # The kernel would take it whole.
-        return Response(200, (b"x" * 1_500_000,))
-
     with (
-        serving_in_thread(large, limits=Limits(write_timeout=0.1)) as address,
+        serving_in_thread(_large, limits=Limits(write_timeout=0.1)) as address,
         connected(address, receive_buffer=4096) as client,
     ):
         client.sendall(SCRAPE)
         assert wait_for_reset(client)
+
+
+def test_a_client_that_takes_a_large_answer_slowly_but_steadily_gets_it_whole() -> None:
+    limits = Limits(write_timeout=1.5)
+    with serving_in_thread(_large, limits=limits) as address, connected(address, receive_buffer=4096) as client:
+        client.sendall(SCRAPE)
+        received = 0
+        while data := client.recv(4096):
+            received += len(data)
+            time.sleep(0.01)  # the reader's own pace
+    assert received > LARGE
+
+
+async def _large(_: Request) -> Response:
+    """Answer with what the kernel would take whole."""
+    return Response(200, (b"x" * LARGE,))
 
 
 def test_a_client_that_takes_its_answer_too_slowly_is_cut() -> None:
