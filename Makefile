@@ -32,8 +32,8 @@ stack: $(RUNTIME) ## the demo with a history, Prometheus, its rules and Alertman
 test: $(DEVELOPMENT) ## run all the tests
 	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
-bench: $(DEVELOPMENT) ## measure what running it costs; takes minutes. With `--write` by hand, into the README
-	@$(BIN)/python -m tests.benchmarks
+bench: $(DEVELOPMENT) ## measure what running it costs, ten minutes or so; FLAGS=--write puts it into the README
+	@$(BIN)/python -m tests.benchmarks $(FLAGS)
 
 # For all properties together. Where the package that leads them does not install, they take random examples.
 FUZZ_SECONDS ?= 600

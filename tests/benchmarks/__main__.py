@@ -1,71 +1,44 @@
-"""`python -m tests.benchmarks` measures everything and prints the README's table; `--write` puts it there."""
+"""`python -m tests.benchmarks` measures what running it costs and prints a table; `--write` puts it into the README."""
 
 import argparse
+import multiprocessing
 import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Final, NamedTuple
+import time
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 
-from tests.benchmarks.applying import applying, growth
-from tests.benchmarks.resources import memory, requests, start
-from tests.benchmarks.scraping import scraping
-from tests.benchmarks.table import Figure, machine, table, write
-
-
-class Sizes(NamedTuple):
-    """How large everything is.
-
-    Attributes:
-        series: of the page that is scraped, and of the state that is started from.
-        rows: of the poll that is applied.
-        memory: series of the exporters whose memory is looked at.
-        growth: rows of the polls that are compared, the smallest first.
-        projects: of the organizations whose requests are counted.
-        repetitions: of each measurement; the best or the median counts.
-        scrapes: while polls are applied.
-    """
-
-    series: int = 100_000
-    rows: int = 100_000
-    memory: Sequence[int] = (1_000, 10_000, 100_000)
-    growth: Sequence[int] = (1_000, 300_000)
-    projects: Sequence[int] = (5, 1_000)
-    repetitions: int = 3
-    scrapes: int = 200
-
-
-BENCHMARKS: Final[Mapping[str, Callable[[Sizes, Path], Sequence[Figure]]]] = {
-    "scraping": lambda sizes, folder: scraping(
-        sizes.series, folder, repetitions=5 * sizes.repetitions, scrapes=sizes.scrapes
-    ),
-    "applying": lambda sizes, folder: applying(sizes.rows, folder, sizes.repetitions),
-    "start": lambda sizes, folder: start(sizes.series, folder, sizes.repetitions),
-    "memory": lambda sizes, _: memory(sizes.memory),
-    "requests": lambda sizes, folder: [
-        figure for projects in sizes.projects for figure in requests(projects, folder / str(projects))
-    ],
-    "growth": lambda sizes, folder: growth(sizes.growth, folder, min(2, sizes.repetitions)),
-}
+from tests.benchmarks.benchmarks import BENCHMARKS, measured
+from tests.benchmarks.table import Figure, figures_of, machine, row, table, write
 
 
 def main() -> int:
-    """Measure, and print the table."""
+    """Measure, and print the table; exit status 1 if a benchmark failed. What misses its limit is no failure."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the table into the README")
-    parser.add_argument("--only", choices=BENCHMARKS, help="measure one thing; nothing is written")
+    parser.add_argument("--write", action="store_true", help="put what was measured into the README's table, at once")
+    parser.add_argument("--only", choices=BENCHMARKS, nargs="+", help="measure these; the README's other rows stay")
     options = parser.parse_args()
-    sizes = Sizes()
-    figures: list[Figure] = []
-    for name, benchmark in BENCHMARKS.items():
-        if options.only in {None, name}:
-            sys.stderr.write(f"{name} ...\n")
-            with tempfile.TemporaryDirectory() as folder:
-                figures += benchmark(sizes, Path(folder))
-    sys.stdout.write(f"{machine()}\n\n{table(figures)}\n")
-    if options.write and options.only is None:
-        write(figures)
-    return 0
+    names = [name for name in BENCHMARKS if options.only is None or name in options.only]
+    found: dict[str, Sequence[Figure]] = {}
+    failed = False
+    for number, name in enumerate(names, 1):
+        sys.stderr.write(f"[{number}/{len(names)}] {name} ...\n")
+        began = time.monotonic()
+        try:
+            # In a process of its own: what one leaves in memory must not weigh on the next.
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+                found[name] = process.submit(measured, name).result()
+        except Exception:  # noqa: BLE001 - the others can still be measured, and the exit status says it
+            failed = True
+            sys.stderr.write(f"{traceback.format_exc()}{name} failed; its rows stay as they were\n")
+            continue
+        rows = "".join(f"  {row(name, figure)}\n" for figure in found[name])
+        sys.stderr.write(f"{rows}  {time.monotonic() - began:.0f} s\n")
+        if options.write:
+            shown = {**figures_of(), **found}
+            write({each: shown[each] for each in BENCHMARKS if each in shown})
+    sys.stdout.write(f"{machine()}\n\n{table(found)}\n")
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ import json
 import sqlite3
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from exporter.ledger.store import STATE_FILE
 from tests.benchmarks.exporter_at_work import exporter_at_work
+from tests.benchmarks.measuring import seconds
 from tests.benchmarks.organization import COMPLETIONS, ROWS_PER_COMBINATION, OneAnswer, completions
 from tests.benchmarks.table import Figure, ratio
 
@@ -32,15 +33,6 @@ class Times(NamedTuple):
     changed: float
     commit: float
     plain_commit: float
-
-
-def seconds(action: Callable[[], object]) -> float:
-    """Return how long it takes."""
-    # What was thrown away before is none of its business; its own garbage is.
-    gc.collect()
-    began = time.perf_counter()
-    action()
-    return time.perf_counter() - began
 
 
 def times(rows: int, folder: Path, repetitions: int) -> Times:

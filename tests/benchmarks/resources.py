@@ -13,8 +13,8 @@ import httpx
 from exporter.days import SECONDS_PER_DAY
 from exporter.ledger.store import STATE_FILE
 from exporter.openai_api.endpoints import COSTS
-from tests.benchmarks.applying import seconds
 from tests.benchmarks.exporter_at_work import exporter_at_work
+from tests.benchmarks.measuring import seconds
 from tests.benchmarks.organization import (
     COMPLETIONS,
     NOON,

@@ -1,6 +1,5 @@
 """What a scrape costs, through the exporter's own web server in a process of its own, also while polls are applied."""
 
-import math
 import multiprocessing
 import socket
 import statistics
@@ -20,6 +19,7 @@ from exporter.polling.interpreter import let_scrapes_interrupt
 from exporter.web.application import Application
 from exporter.web.http_server import serving_in_thread
 from tests.benchmarks.exporter_at_work import exporter_at_work
+from tests.benchmarks.measuring import percentile
 from tests.benchmarks.organization import COMPLETIONS, SERIES_PER_COMBINATION, OneAnswer, completions
 from tests.benchmarks.table import Figure, ratio
 
@@ -126,11 +126,6 @@ def waits(taken: float) -> Sequence[float]:
     Prometheus comes at any moment. To count a long scrape once, and many quick ones after it, would make it look rare.
     """
     return [taken - late * _SCRAPE_INTERVAL_SECONDS for late in range(int(taken / _SCRAPE_INTERVAL_SECONDS) + 1)]
-
-
-def percentile(values: Sequence[float], percent: int) -> float:
-    """Return the value that so many per cent of them do not exceed."""
-    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 def _seconds(action: Callable[[], object]) -> float:

@@ -5,24 +5,37 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.__main__ import BENCHMARKS, Sizes
-from tests.benchmarks.scraping import percentile
-from tests.benchmarks.table import HEADER, README, Figure, ratio, table, write
+from tests.benchmarks.benchmarks import BENCHMARKS, Sizes
+from tests.benchmarks.measuring import percentile
+from tests.benchmarks.table import HEADER, Figure, figures_of, ratio, table, write
 
-TINY = Sizes(series=120, rows=120, memory=(), growth=(120, 240), projects=(3, 150), repetitions=1, scrapes=2)
+TINY = Sizes(
+    series=120,
+    rows=120,
+    memory=(),
+    growth=(120, 240),
+    projects=(3, 150),
+    span=120,
+    repetitions=1,
+    scrapes=2,
+    requests=20,
+)
+
+
+@pytest.fixture
+def readme(tmp_path: Path) -> Path:
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- benchmarks -->\nold\n<!-- /benchmarks -->\nafter\n", encoding="utf-8")
+    return readme
 
 
 def without_sizes(what: str) -> str:
     return re.sub(r"[\d,]*\d", "N", what)
 
 
-def table_of_the_readme() -> str:
-    return README.read_text(encoding="utf-8").partition("<!-- benchmarks -->")[2].partition("<!-- /benchmarks -->")[0]
-
-
 @pytest.mark.parametrize("name", [name for name in BENCHMARKS if name != "memory"])
 def test_each_benchmark_runs_and_the_readme_has_its_rows(name: str, tmp_path: Path) -> None:
-    shown = {without_sizes(line.split(" | ")[0].removeprefix("| ")) for line in table_of_the_readme().splitlines()}
+    shown = {without_sizes(figure.what) for figure in figures_of().get(name, ())}
     figures = BENCHMARKS[name](TINY, tmp_path)
     assert figures
     for figure in figures:
@@ -31,8 +44,9 @@ def test_each_benchmark_runs_and_the_readme_has_its_rows(name: str, tmp_path: Pa
 
 
 def test_the_readme_has_the_memory_of_exporters() -> None:
-    assert "| memory with 1,000 series, " in table_of_the_readme()
-    assert "| memory with 10,000 series, " in table_of_the_readme()
+    whats = [without_sizes(figure.what) for figure in figures_of()["memory"]]
+    assert len(whats) >= 2
+    assert set(whats) == {"memory with N series, of usage and two months of costs"}
 
 
 def test_a_ratio_says_whether_it_keeps_to_its_target() -> None:
@@ -46,22 +60,30 @@ def test_a_percentile_is_one_of_the_values() -> None:
     assert percentile([float(n) for n in range(200, 0, -1)], 99) == 198
 
 
-def test_writing_replaces_what_is_between_the_markers_and_nothing_else(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- benchmarks -->\nold\n<!-- /benchmarks -->\nafter\n", encoding="utf-8")
-    figures = [Figure("a", "1"), Figure("b", "2.0 times", "1.0 times", holds=False)]
-    write(figures, readme)
-    write(figures, readme)
+def test_writing_replaces_what_is_between_the_markers_and_nothing_else(readme: Path) -> None:
+    found = {"one": [Figure("a", "1")], "two": [Figure("b", "2.0 times", "1.0 times", holds=False)]}
+    write(found, readme)
+    write(found, readme)
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("before\n<!-- benchmarks -->\n")
     assert text.endswith("<!-- /benchmarks -->\nafter\n")
-    assert text.count(table(figures)) == text.count(HEADER) == 1
+    assert text.count(table(found)) == text.count(HEADER) == 1
     assert "old" not in text
-    assert "| b | 2.0 times | 1.0 times | **misses** |" in text
+    assert "| two | b | 2.0 times | 1.0 times | **misses** |" in text
+
+
+def test_what_was_written_is_read_again(readme: Path) -> None:
+    found = {
+        "one": [Figure("a, `b`", "1/50", "1/50", holds=True), Figure("c", "3 MiB, 4 times")],
+        "two": [Figure("b", "2.0 times", "1.0 times", holds=False)],
+    }
+    assert figures_of(readme) == {}
+    write(found, readme)
+    assert figures_of(readme) == found
 
 
 def test_writing_refuses_a_file_without_markers(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("nothing here\n", encoding="utf-8")
     with pytest.raises(ValueError, match="no markers"):
-        write([Figure("a", "1")], readme)
+        write({"one": [Figure("a", "1")]}, readme)

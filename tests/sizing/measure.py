@@ -92,9 +92,9 @@ def _look_at(process: "subprocess.Popen[bytes]", log: Path, state: Path, polls: 
         _wait_for(process, log, rb"^openai_up 1\.0$", scrape)
         # Counters that have grown are shown after two scrapes' time: from then on every poll is like the next.
         _wait_for(process, log, rb"^openai_usage_tokens_total\{.*\} [1-9]", scrape)
-        used_before, began = _processor_seconds(process.pid), time.monotonic()
+        used_before, began = processor_seconds(process.pid), time.monotonic()
         time.sleep(polls * poll_seconds)
-        used = (_processor_seconds(process.pid) - used_before) / (time.monotonic() - began)
+        used = (processor_seconds(process.pid) - used_before) / (time.monotonic() - began)
         plain, compressed = scrape(), b""
         scrapes: list[float] = []
         for _ in range(_SCRAPES):
@@ -126,7 +126,8 @@ def _memory(pid: int, name: str) -> int:
     return int(re.findall(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)[0]) * 1024
 
 
-def _processor_seconds(pid: int) -> float:
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has taken so far, of all its threads."""
     # Behind the name in brackets: user and system time are the 12th and 13th field.
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
