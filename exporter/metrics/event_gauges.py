@@ -5,7 +5,7 @@ from typing import Final
 
 from exporter.attribution import Attribution
 from exporter.days import SECONDS_PER_DAY, month_of, previous_month_of
-from exporter.exact import Amount, add, add_each
+from exporter.exact import Amount, add, add_each, total
 from exporter.ledger.account import Account, Bucket
 from exporter.ledger.counters import CounterBook, SeriesName
 from exporter.metrics.catalogue import (
@@ -103,12 +103,19 @@ def event_gauges(  # noqa: PLR0913 - one more than five, and a memory that may b
 def _add_period(  # noqa: PLR0913 - what, of which rows, and which period it is
     gauges: Gauges, endpoint: Endpoint, days: Iterable[_Sums], book: CounterBook, *, label: str, period: str
 ) -> None:
-    sums: dict[tuple[int, SeriesName], Amount] = {}
+    # First by the tuples that days share, as a day's own sums: a month has few of them, and names are slow keys.
+    members: dict[int, tuple[tuple[SeriesName | None, ...], list[RowValues]]] = {}
     for day in days:
         for counters, values in day:
-            for place, (counter, value) in enumerate(zip(counters, values, strict=True)):
-                if value and counter is not None:
-                    sums[place, counter] = add(sums.get((place, counter), 0), value)
+            members.setdefault(id(counters), (counters, []))[1].append(values)
+    sums: dict[tuple[int, SeriesName], Amount] = {}
+    for counters, of_days in members.values():
+        for place, counter in enumerate(counters):
+            if counter is None:
+                continue
+            amounts = [values[place] for values in of_days if values[place]]
+            if amounts:
+                sums[place, counter] = add(sums.get((place, counter), 0), total(amounts))
     for (place, counter), value in sums.items():
         family = _gauge_of(endpoint, place, counter, label)
         if family is None:
