@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import h11
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,7 +131,7 @@ def first_response(answer: bytes, method: bytes) -> h11.Response:
 
 raw_texts = any_texts.map(lambda text: text.encode("utf-8", "surrogatepass"))
 methods = st.sampled_from(
-    (*[b"GET"] * 6, b"HEAD", b"POST", b"PUT", b"OPTIONS", b"CONNECT", b"get", b"G E T", b"PRI", b"")
+    (*[b"GET"] * 6, b"HEAD", b"HEAD", b"head", b"POST", b"PUT", b"OPTIONS", b"CONNECT", b"get", b"G E T", b"PRI", b"")
 )
 targets = st.sampled_from(
     (
@@ -220,6 +221,27 @@ def test_whatever_is_sent_the_answer_is_lawful_and_the_next_client_is_served(
 @given(st.lists(connections, min_size=10, max_size=20))
 def test_clients_that_never_say_the_end_are_parted_from(clients: list[list[bytes]]) -> None:
     asyncio.run(_all_at_once(guard({}), clients))
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "has_body"),
+    [
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n", 413, False),
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", 400, False),
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, False),
+        (b"head /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n", 200, True),
+    ],
+)
+def test_a_refusal_of_a_head_has_no_body_and_another_method_than_head_has_one(
+    request_bytes: bytes,
+    status: int,
+    has_body: bool,  # noqa: FBT001 - expected
+) -> None:
+    """Fuzzing found each of them cut, with a traceback in the log."""
+    (answer,) = asyncio.run(_one_after_the_other(guard({}), [[request_bytes]]))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert bool(body) == has_body
 
 
 @settings(max_examples=100)
