@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 
-.PHONY: help demo stack test bench fuzz check lint types format golden lock audit clean
+.PHONY: help demo stack test bench fuzz storms check lint types format golden lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -42,6 +42,9 @@ fuzz: $(DEVELOPMENT) ## feed broken input to all that reads from outside, for FU
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --group fuzz \
 	  || echo "atheris does not install here: examples are random"
 	@$(BIN)/python -m tests.fuzzing --seconds=$(FUZZ_SECONDS)
+
+storms: $(DEVELOPMENT) ## longer storms than the tests have, a thousand kills, and a table of what came of them; an hour or less
+	@$(BIN)/python -m tests.faults $(FLAGS)
 
 check: lint types test ## lint, types and tests
 
