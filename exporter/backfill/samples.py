@@ -70,6 +70,8 @@ class Samples:
                 yield
                 self._connection.execute("COMMIT")
             except BaseException:
+                # Series of this block have no number any more.
+                self._ids.clear()
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from exporter.backfill import workshop
+from exporter.backfill.samples import Samples
 from exporter.backfill.workshop import BackfillError
 from exporter.days import day_of
 from exporter.ledger.ledger import Ledger
@@ -68,7 +69,7 @@ def test_only_the_history_and_the_state_are_left_and_nobody_else_may_read_the_st
     assert (uncut / "state" / STATE_FILE).stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("requests", [1, 3, 9, 12])
+@pytest.mark.parametrize("requests", [1, 5, 12])
 def test_cut_off_while_it_asks_it_goes_on_and_comes_to_the_same(
     organized: Organization, uncut: Path, tmp_path: Path, requests: int
 ) -> None:
@@ -90,21 +91,30 @@ def test_cut_off_while_it_asks_it_goes_on_and_comes_to_the_same(
     assert state_of(tmp_path) == state_of(uncut)
 
 
-@pytest.mark.parametrize("place", [13, 20, 30])
+@pytest.mark.parametrize(
+    "cut_at",
+    [(Ledger, "take_over", 13), (Ledger, "take_over", 25), (Samples, "add", 500), (Samples, "add", 1_500)],
+    ids=["before the first day", "before a later one", "amid samples", "amid later samples"],
+)
 def test_cut_off_between_a_days_samples_and_its_ledger_it_makes_the_day_anew(
-    organized: Organization, uncut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+    organized: Organization,
+    uncut: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cut_at: tuple[type, str, int],
 ) -> None:
-    taken_over = Ledger.take_over
+    owner, step, place = cut_at
+    whole = getattr(owner, step)
     calls: list[None] = []
 
     def cut(*arguments: object, **more: object) -> object:
         calls.append(None)
         if len(calls) == place:
             raise CutOffError
-        return taken_over(*arguments, **more)  # type: ignore[arg-type]
+        return whole(*arguments, **more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Ledger, "take_over", cut)
+        patched.setattr(owner, step, cut)
         with pytest.raises(CutOffError):
             organized.backfill(tmp_path, DAYS)
     organized.backfill(tmp_path, DAYS)
