@@ -58,7 +58,7 @@ class TraceCounter:
         self._keys = MetadataKeys(settings.action_group_keys, settings.project_keys)
         self._action_groups = {workflow: owner["action_group"] for workflow, owner in owners(workflows).items()}
         self._seen = Seen()
-        self._above = Seen()
+        self._marks = Seen()
         self._series = TraceSeries(settings.label_sets, clock, zero_for, tuple(_INGESTS.values()))
         registry.register(self._series)
 
@@ -79,8 +79,8 @@ class TraceCounter:
             return
         for reason in reading.complaints:
             self._series.unreadable(ingest, reason)
-        for identity in reading.above:
-            self._above.is_new(credentials, identity)
+        for mark in reading.marks:
+            self._marks.is_new(credentials, mark)
         for call in reading.calls:
             if call.identity and not self._seen.is_new(ingest, credentials, call.identity):
                 self._series.duplicate(ingest)
@@ -113,7 +113,7 @@ class TraceCounter:
         self._series.rejected(min(rejected, len(spans)))
         if rejected and rejected >= len(spans):
             return Reading((), complaints)
-        reading = read_spans(spans, self._keys, lambda identity: self._above.knows(credentials, identity))
+        reading = read_spans(spans, self._keys, lambda mark: self._marks.knows(credentials, mark))
         return replace(reading, complaints=reading.complaints | complaints)
 
     def _labels(self, call: ModelCall) -> LabelSet:

@@ -36,14 +36,14 @@ class ListeningBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Connect."""
-        return _ListeningStream(await self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
+        return ListeningStream(await self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await self._backend.sleep(seconds)
 
 
-class _ListeningStream(httpcore.AsyncNetworkStream):
+class ListeningStream(httpcore.AsyncNetworkStream):
     """Raises WriteError where the upstream has refused a request; the library then reads the answer.
 
     A request that expects permission to send its body waits for a word of the upstream, as long as some seconds.
@@ -61,6 +61,7 @@ class _ListeningStream(httpcore.AsyncNetworkStream):
         self._spare: socket.socket | None = None
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - as above
+        """Return what comes next, nothing at the end."""
         self._is_sending = False
         if self._listening is not None:
             await self._hear_to_the_end(self._listening, timeout)
@@ -71,6 +72,7 @@ class _ListeningStream(httpcore.AsyncNetworkStream):
         return await self._stream.read(max_bytes, timeout)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as above
+        """Send a piece of a request; the first one is its head."""
         if not buffer:
             return
         if not self._is_sending:
@@ -86,6 +88,7 @@ class _ListeningStream(httpcore.AsyncNetworkStream):
             await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
+        """Close."""
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.gather(self._listening, return_exceptions=True)
@@ -98,9 +101,11 @@ class _ListeningStream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - as above
     ) -> httpcore.AsyncNetworkStream:
-        return _ListeningStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        """Go on with TLS."""
+        return ListeningStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as above
+        """Return what the connection below knows."""
         return self._stream.get_extra_info(info)
 
     async def _wait_for_permission(self) -> None:

@@ -63,12 +63,12 @@ class Reading:
 
     Attributes:
         complaints: reasons, such as "figure", why something in it could not be read.
-        above: identities of what stands above model calls and may come in another body.
+        marks: what to remember, for what may yet come in another body and tell the same again.
     """
 
     calls: tuple[ModelCall, ...]
     complaints: frozenset[str] = frozenset()
-    above: frozenset[str] = frozenset()
+    marks: frozenset[str] = frozenset()
 
 
 class Unreadable(Exception):  # noqa: N818 - a fact about a body, which is counted

@@ -1,6 +1,6 @@
 """Model calls among OpenTelemetry's spans, by the GenAI conventions old and new, each counted once. Pure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,8 +59,8 @@ _COST: Final = ("gen_ai.usage.cost", "gen_ai.usage.total_cost")
 _WORKFLOW: Final = ("traceloop.workflow.name", "gen_ai.agent.name", "service.name")
 _ENVIRONMENT: Final = ("deployment.environment.name", "deployment.environment")
 
-# Deeper than any instruments, and a bound for a body that is a single chain.
-_DEEPEST: Final = 64
+# Deeper than one instrument's spans are below another's, and a bound for a body that is a single chain.
+_DEEPEST: Final = 16
 _NANOSECONDS: Final = 1e9
 
 
@@ -73,32 +73,37 @@ class _Candidate:
     has_usage: bool
 
 
-def read_spans(
-    spans: Iterable[Span], keys: MetadataKeys, stood_above: Callable[[str], bool] = lambda _: False
-) -> Reading:
+def read_spans(spans: Iterable[Span], keys: MetadataKeys, was_told: Callable[[str], bool] = lambda _: False) -> Reading:
     """Read the model calls among the spans of one body.
 
     A span is one if its operation says so. Where the operation is not named, or not known, it is one if it has a model
     and usage, but for these: it names an agent or a tool and shows no response of its own; or a model call with usage
     stands below it, in this body or in one before. A span ends, and mostly is sent, after those below it.
-    Of two that tell the same usage, one below the other in one body, the inner one counts.
+    Of two that tell the same usage, one below the other, the inner one counts.
 
     Args:
         spans: all of the body.
         keys: where attributes say action group and project.
-        stood_above: whether the span with this identity stood above a model call in a body before.
+        was_told: whether this was among the marks of a body before, from the same sender.
     """
     complaints: set[str] = set()
     everything = list(spans)
     candidates = [candidate for span in everything if (candidate := _candidate(span, keys, complaints)) is not None]
-    above = _above_calls(everything, candidates, stood_above)
-    repeated = _repeated(everything, candidates)
-    calls = tuple(
-        one.call
-        for one in candidates
-        if (one.is_named or one.call.identity not in above) and one.call.identity not in repeated
-    )
-    return Reading(calls, frozenset(complaints), frozenset(above))
+    parents = {
+        _identity(span.trace_id, span.span_id): _identity(span.trace_id, span.parent_id)
+        for span in everything
+        if span.span_id
+    }
+    above = _above_calls(parents, candidates, was_told)
+    repeated = _repetitions(parents, candidates)
+    calls = []
+    for one in candidates:
+        again = _repetition(one.call.identity, one.call)
+        is_total = not one.is_named and one.call.identity in above
+        if not is_total and again not in repeated and not was_told(again):
+            calls.append(one.call)
+    yet_to_come = above - parents.keys() | {mark for mark, place in repeated.items() if place not in parents}
+    return Reading(tuple(calls), frozenset(complaints), frozenset(yet_to_come))
 
 
 def _candidate(span: Span, keys: MetadataKeys, complaints: set[str]) -> _Candidate | None:
@@ -152,21 +157,12 @@ def _identity(trace_id: str, span_id: str) -> str:
 
 
 def _above_calls(
-    spans: Sequence[Span], candidates: Sequence[_Candidate], stood_above: Callable[[str], bool]
+    parents: Mapping[str, str], candidates: Sequence[_Candidate], was_told: Callable[[str], bool]
 ) -> set[str]:
     """Return the identities of all spans that stand above model calls with usage, also of those yet to come."""
-    parents = {
-        _identity(span.trace_id, span.span_id): _identity(span.trace_id, span.parent_id)
-        for span in spans
-        if span.span_id and span.parent_id != span.span_id
-    }
-    above = {identity for identity in parents if stood_above(identity)}
+    above = {identity for identity in parents if was_told(identity)}
     places = [parents[identity] for identity in above]
-    places += [
-        _identity(one.span.trace_id, one.span.parent_id)
-        for one in candidates
-        if one.has_usage and one.span.parent_id != one.span.span_id
-    ]
+    places += [_parent(one) for one in candidates if one.has_usage]
     while places:
         place = places.pop()
         if place and place not in above:
@@ -175,22 +171,26 @@ def _above_calls(
     return above
 
 
-def _repeated(spans: Sequence[Span], candidates: Sequence[_Candidate]) -> set[str]:
-    """Return the identities of those that tell the usage of one below them again."""
-    parents = {(span.trace_id, span.span_id): span.parent_id for span in spans if span.span_id}
-    by_identity = {one.call.identity: one for one in candidates if one.call.identity}
-    repeated: set[str] = set()
+def _repetitions(parents: Mapping[str, str], candidates: Sequence[_Candidate]) -> dict[str, str]:
+    """Return what would tell usage again: a mark for each span above a call, with the span's identity."""
+    marks: dict[str, str] = {}
+    calls = {one.call.identity for one in candidates}
     for inner in candidates:
-        trace_id, place = inner.span.trace_id, inner.span.parent_id
+        place = _parent(inner)
         for _ in range(_DEEPEST):
-            outer = by_identity.get(_identity(trace_id, place))
-            if outer is not None and outer is not inner and _tells_the_same(outer.call, inner.call):
-                repeated.add(outer.call.identity)
-            place = parents.get((trace_id, place), "")
-            if not place:
+            if not place or place == inner.call.identity:
                 break
-    return repeated
+            if place in calls or place not in parents:
+                marks[_repetition(place, inner.call)] = place
+            place = parents.get(place, "")
+    return marks
 
 
-def _tells_the_same(outer: ModelCall, inner: ModelCall) -> bool:
-    return (outer.input_tokens, outer.output_tokens) == (inner.input_tokens, inner.output_tokens)
+def _parent(candidate: _Candidate) -> str:
+    """Return the identity of the span above; "" for none, and for one that says it stands above itself."""
+    span = candidate.span
+    return _identity(span.trace_id, span.parent_id) if span.parent_id != span.span_id else ""
+
+
+def _repetition(identity: str, call: ModelCall) -> str:
+    return identity and f"{identity} {call.input_tokens} {call.output_tokens}"

@@ -1,5 +1,6 @@
 """Answers that come before the whole request was sent, and what comes before an answer and behind a body."""
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -8,10 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpcore
 import pytest
 import trustme
 
 from exporter.trace_gateway import early_answers
+from exporter.trace_gateway.early_answers import ListeningStream
 from tests.trace_gateway.forwarded import COUNTED_PATH, OK, running_forwarding, scripted_upstream
 from tests.web.loopback import PATIENCE, Address, ask, connected, read_until
 
@@ -74,6 +77,52 @@ def test_who_refuses_a_large_body_and_hangs_up_is_heard() -> None:
     with upstream_that(refuse) as url, running_forwarding(url) as gateway:
         assert answer_to_much(gateway.address) == REFUSED
     assert gateway.value("requests_total", code="413") == 1
+
+
+class BrokenStream(httpcore.AsyncNetworkStream):
+    """As asyncio's: what fails to be sent closes the socket, with all that was not read of it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.pieces = 0
+        self.is_broken = asyncio.Event()
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - the library's own
+        await asyncio.wait_for(self.is_broken.wait(), timeout)
+        raise httpcore.ReadError(str(max_bytes))
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - the same
+        self.pieces += 1
+        if self.pieces > 1:
+            self.connection.close()
+            self.is_broken.set()
+            raise httpcore.WriteError(str(len(buffer)))
+
+    async def aclose(self) -> None:
+        self.connection.close()
+
+    def get_extra_info(self, info: str) -> socket.socket | None:
+        return self.connection if info == "socket" else None
+
+
+def test_an_answer_that_came_before_the_connection_broke_is_not_lost() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(REFUSAL)
+        ours.setblocking(False)  # noqa: FBT003 - the standard library's own spelling
+
+        async def send() -> bytes:
+            stream = ListeningStream(BrokenStream(ours))
+            await stream.write(POST + b"Content-Length: 100000\r\n\r\n", PATIENCE)
+            with pytest.raises(httpcore.WriteError):
+                await stream.write(b"x" * 1000, PATIENCE)
+            answer = await stream.read(1000, PATIENCE)
+            with pytest.raises(httpcore.ReadError):
+                await stream.read(1000, PATIENCE)
+            await stream.aclose()
+            return answer
+
+        assert asyncio.run(send()) == REFUSAL
 
 
 @pytest.mark.parametrize("encrypted", [False, True])

@@ -121,6 +121,28 @@ def test_what_comes_after_the_calls_below_it_is_not_added_again(encoding: str) -
     assert counted.tokens() == (200, 40, 80)
 
 
+@ENCODINGS
+def test_a_call_that_two_instruments_tell_in_bodies_of_their_own_counts_once(encoding: str) -> None:
+    counted = Counted()
+    for body in (
+        export(span(4, {}, 3), span(5, CHAT, 4)),
+        export(span(3, CHAT, 2)),
+        # The next call of the same chain, as large as that one; and one that is not.
+        export(span(6, CHAT, 2), span(2, CHAT | {"gen_ai.usage.input_tokens": 101}, 1)),
+    ):
+        count(counted, body, encoding)
+    assert counted.requests() == (3, 0)
+    assert counted.tokens() == (301, 60, 120)
+
+
+def test_spans_without_ids_are_not_taken_for_each_other() -> None:
+    counted = Counted()
+    one = span(1, CHAT, 2) | {"spanId": ""}
+    for _ in range(2):
+        counted.json(OTLP, export(one, one))
+    assert counted.requests() == (4, 0)
+
+
 def test_what_another_sender_says_of_the_same_ids_changes_nothing() -> None:
     counted = Counted()
     counted.json(OTLP, export(span(2, CHAT, 1)), authorization="Bearer akt_1")
