@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from exporter.openai_api.endpoints import ENDPOINTS, Endpoint
+from exporter.openai_api.endpoints import Endpoint
 from exporter.simulator.server import Simulator
 from tests.simulator.asking import NOW, TODAY, ask, ask_api
 
@@ -74,11 +74,6 @@ def refusals() -> tuple[Document, ...]:
     ]
     assert all("error" in each for each in found)
     return tuple(found)
-
-
-def endpoint_names() -> tuple[str, ...]:
-    """Every API there is."""
-    return tuple(ENDPOINTS)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON is anything
