@@ -193,4 +193,4 @@ def _parent(candidate: _Candidate) -> str:
 
 
 def _repetition(identity: str, call: ModelCall) -> str:
-    return identity and f"{identity} {call.input_tokens} {call.output_tokens}"
+    return f"{identity} {call.input_tokens} {call.output_tokens}"

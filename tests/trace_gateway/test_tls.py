@@ -1,6 +1,7 @@
 """HTTPS to the upstream and from the applications, and whom passwords and client certificates hold for."""
 
 import asyncio
+import contextlib
 import logging
 import re
 import signal
@@ -22,7 +23,7 @@ from exporter.trace_gateway.gateway import Gateway, GatewayOptions
 from exporter.trace_gateway.upstream import upstream_address
 from tests.trace_gateway.forwarded import COUNTED_PATH, OK, Recorder, running_forwarding, scripted_upstream
 from tests.web.certificates import PASSWORD, Certificates, hashed
-from tests.web.loopback import PATIENCE, ask, read_to_the_end, status_of
+from tests.web.loopback import PATIENCE, ask, read_to_the_end, read_until, status_of
 
 EVERYWHERE, HERE = "0.0.0.0", "127.0.0.1"  # noqa: S104 - nobody is told the port
 WHOLE = f"POST {COUNTED_PATH} HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer akt_secret\r\n".encode()
@@ -107,6 +108,57 @@ def test_an_upstream_that_speaks_no_tls_is_told_so(caplog: pytest.LogCaptureFixt
         refusing.join()
     assert gateway.value("upstream_errors_total", reason="tls") == 1
     assert [record.__dict__["details"] for record in caplog.records] == ["WRONG_VERSION_NUMBER"]
+
+
+@contextmanager
+def tunnelling_proxy() -> Iterator[tuple[str, list[bytes]]]:
+    """Connect one client to where it asks for; yields the URL, and the heads that it was sent."""
+    heads: list[bytes] = []
+    with socket.create_server((HERE, 0)) as listener:
+
+        def pass_on(source: socket.socket, target: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                while data := source.recv(65536):
+                    target.sendall(data)
+                target.shutdown(socket.SHUT_WR)
+
+        def tunnel() -> None:
+            client, _ = listener.accept()
+            with client:
+                heads.append(read_until(client, b"\r\n\r\n"))
+                host, port = heads[0].split(b" ")[1].split(b":")
+                with socket.create_connection((host.decode(), int(port))) as upstream:
+                    client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                    back = threading.Thread(target=pass_on, args=(upstream, client))
+                    back.start()
+                    pass_on(client, upstream)
+                    back.join()
+
+        tunnelling = threading.Thread(target=tunnel)
+        tunnelling.start()
+        yield f"http://user:word@{HERE}:{listener.getsockname()[1]}", heads
+        tunnelling.join()
+
+
+def test_an_upstream_behind_a_proxy_is_spoken_to_through_a_tunnel_that_sees_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    trust(authority, tmp_path, monkeypatch)
+    body = b"x" * 500_000
+    with (
+        scripted_upstream(lambda _: OK, server_context(authority)) as upstream,
+        tunnelling_proxy() as (proxy, heads),
+        running_forwarding(upstream.url, proxy=proxy) as gateway,
+    ):
+        assert ask(gateway.address, WHOLE) == OK
+        request = f"PUT /x HTTP/1.1\r\nHost: g\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        assert ask(gateway.address, request + body) == OK
+    assert [received.body for received in upstream.received] == [b"hi", body]
+    (head,) = heads
+    assert head.startswith(b"CONNECT " + upstream.url.removeprefix("https://").encode())
+    assert b"Proxy-Authorization: Basic dXNlcjp3b3Jk" in head
+    assert b"akt_secret" not in head
 
 
 @contextmanager
