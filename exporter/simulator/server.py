@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
 from pydantic import ValidationError
@@ -49,10 +50,28 @@ _FRONT_PAGE: Final = b"""A simulated organization. What is here:
 """
 
 
+class Life(NamedTuple):
+    """What happens, day by day: the same for whoever asks, and at whatever time."""
+
+    traffic: Traffic
+    billing: Billing
+
+
+def _life(seed: str, archived_at: int, size: float) -> Life:
+    # An organization of its own: it says what happens, not what a directory shows.
+    traffic = Traffic(build_organization(archived_at=archived_at, size=size), seed)
+    return Life(traffic, Billing(traffic, seed))
+
+
+# A day takes a while to work out, and many simulators of one process are about the same days.
+_remembered_life: Final = lru_cache(maxsize=4)(_life)
+
+
 class Simulator:
     """A whole organization, its API, and its AITracer. Equal seeds and equal clocks give equal answers.
 
-    `size` makes it busier or quieter; with `counts_traces` it shows AITracer's counters itself.
+    `size` makes it busier or quieter; with `counts_traces` it shows AITracer's counters itself. A `life` of the same
+    seed, `archived_at` and `size` saves working it out anew.
     """
 
     def __init__(  # noqa: PLR0913 - all by name
@@ -66,11 +85,11 @@ class Simulator:
         size: float = 1.0,
         traces_since: float | None = None,
         counts_traces: bool = True,
+        life: Life | None = None,
     ) -> None:
         self.organization = build_organization(renamed_at=renamed_at, archived_at=archived_at, size=size)
         self._clock = clock
-        self._traffic = Traffic(self.organization, seed)
-        self._billing = Billing(self._traffic, seed)
+        self._traffic, self._billing = life or _life(seed, archived_at, size)
         self._truth = Truth(self._traffic, self._billing)
         self._dice = FaultDice(seed)
         known = KnownDays(self._traffic, self._billing)
@@ -209,6 +228,7 @@ def running_simulator(  # noqa: PLR0913 - all by name; what a simulator takes, a
         size=size,
         traces_since=traces_since,
         counts_traces=counts_traces,
+        life=_remembered_life(seed, archived_at, size),
     )
     with serving_in_thread(simulator.handle, host=host, port=port, limits=_LIMITS) as (bound_host, bound_port):
         root = f"http://{bound_host}:{bound_port}"
