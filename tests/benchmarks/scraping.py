@@ -105,7 +105,7 @@ def _quiet(port: int, repetitions: int) -> tuple[float, Mapping[str, float]]:
                 reference.append(_seconds(lambda: generate_latest(registry)))
             for encoding, times in found.items():
                 times.append(_seconds(lambda encoding=encoding: scraper.scrape(encoding)))  # type: ignore[misc]  # bound at once
-    return min(reference), {encoding: statistics.median(times) for encoding, times in found.items()}
+    return statistics.median(reference), {encoding: statistics.median(times) for encoding, times in found.items()}
 
 
 def _busy(port: int, scrapes: int, longest: float) -> Mapping[str, Sequence[float]]:
