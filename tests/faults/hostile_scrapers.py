@@ -54,7 +54,7 @@ def giant_header(client: socket.socket, _: random.Random) -> None:
 
 def pipeline(client: socket.socket, _: random.Random) -> None:
     """Ask for more pages than anybody reads, and read none."""
-    client.sendall(_SCRAPE * 200)
+    client.sendall(_SCRAPE * 20)
 
 
 def nonsense(client: socket.socket, chance: random.Random) -> None:

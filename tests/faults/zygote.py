@@ -67,7 +67,17 @@ def main() -> None:
     load_everything()
     answer(READY)
     children: set[int] = set()
-    # As long as the test lives: its end closes the pipe.
+    try:
+        serve(children)
+    finally:
+        # The test may have been killed: nobody is left who would end them.
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def serve(children: set[int]) -> None:
+    """Do what is asked until the test's end closes the pipe."""
     for line in sys.stdin:
         match json.loads(line):
             case {"start": list(arguments), "output": output}:
@@ -75,15 +85,13 @@ def main() -> None:
                 children.add(pid)
                 answer(pid)
             case {"end_of": int(pid)}:
-                answer(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                status = os.waitpid(pid, 0)[1]
                 children.discard(pid)
+                answer(os.waitstatus_to_exitcode(status))
             case {"has_ended": int(pid)}:
                 ended, status = os.waitpid(pid, os.WNOHANG)
                 children.discard(ended)
                 answer(os.waitstatus_to_exitcode(status) if ended else None)
-    for pid in children:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
 
 
 def answer(content: object) -> None:
