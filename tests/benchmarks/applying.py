@@ -101,21 +101,20 @@ def applying(rows: int, folder: Path, repetitions: int = 3) -> Sequence[Figure]:
 
 def memory_per_row(rows: int, folder: Path) -> float:
     """Return the bytes that an exporter keeps for each row of a poll, its series and pages included."""
-    combinations = max(1, rows // ROWS_PER_COMBINATION)
-    answer = OneAnswer(completions(combinations, 0))
-    with exporter_at_work(folder, answer) as at_work:
+    # What the first poll of all loads once is nobody's row.
+    with exporter_at_work(folder / "first", OneAnswer(completions(1, 0))) as at_work:
         at_work.poll(COMPLETIONS.api)
-        gc.collect()
-        tracemalloc.start()
-        try:
-            # A new state of the same size, without what the first poll of all loads once.
-            with exporter_at_work(folder / "measured", answer) as measured:
-                measured.poll(COMPLETIONS.api)
-                measured.show_everything()
-                gc.collect()
-                kept, _ = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
+    answer = OneAnswer(completions(max(1, rows // ROWS_PER_COMBINATION), 0))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        with exporter_at_work(folder / "measured", answer) as measured:
+            measured.poll(COMPLETIONS.api)
+            measured.show_everything()
+            gc.collect()
+            kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     return kept / rows
 
 
