@@ -3,8 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -226,10 +226,16 @@ class Poller:
     def poll_due(self) -> None:
         """Poll all that is due, one after the other, in this thread; the page is made anew once, after all of them."""
         self.advance()
-        self._page_can_wait = True
-        try:
+        with self.one_page():
             for api in self._due():
                 self.poll(api)
+
+    @contextmanager
+    def one_page(self) -> Iterator[None]:
+        """Make the page anew once, when the block ends, for polls that nobody looks between."""
+        self._page_can_wait = True
+        try:
+            yield
         finally:
             self._page_can_wait = False
             with self._lock:

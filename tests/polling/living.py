@@ -111,8 +111,9 @@ class Living:
 
     def poll_all(self) -> None:
         """Poll every usage and costs API, due or not."""
-        for api in ENDPOINTS:
-            self.poller.poll(api)
+        with self.poller.one_page():
+            for api in ENDPOINTS:
+                self.poller.poll(api)
 
     def page(self) -> str:
         return b"".join(self.poller.pages.page(openmetrics=False, gzip=False)).decode()
