@@ -61,7 +61,8 @@ def complaints_of_log(lines: Sequence[str], words: Sequence[str], remedy: str, m
         most: lines there may be.
     """
     complaints = [f"a traceback: {line}" for line in lines if "exception=" in line or "Traceback" in line]
-    complaints += [f"without API: {line}" for line in lines if "level=info" not in line and " api=" not in line]
+    warnings = [line for line in lines if "level=info" not in line]
+    complaints += [f"about what? {line}" for line in warnings if " api=" not in line and " model=" not in line]
     failed = [line for line in lines if 'msg="poll failed"' in line]
     complaints += [f"without remedy: {line}" for line in failed if remedy not in line]
     complaints += [f"not told: {word}" for word in words if not any(word in line for line in failed)]
