@@ -15,9 +15,10 @@ from exporter.trace_gateway.native import read_native
 from exporter.trace_gateway.openai_agents import read_openai_agents
 from exporter.trace_gateway.opentelemetry import read_spans
 from exporter.trace_gateway.partial_success import rejected_spans
+from exporter.trace_gateway.protobuf_spans import spans_of_protobuf
 from exporter.trace_gateway.seen import Seen
 from exporter.trace_gateway.series import LabelSet, TraceSeries
-from exporter.trace_gateway.spans import spans_of
+from exporter.trace_gateway.spans import spans_of_json
 
 # AITracer may be served below a path of its own.
 _INGESTS: Final = {
@@ -103,7 +104,8 @@ class TraceCounter:
         return read_native(trace, answer, self._keys)
 
     def _export(self, body: bytes, exchange: Exchange, credentials: str) -> Reading:
-        spans = list(spans_of(body, exchange.request_headers.get("content-type", "")))
+        is_protobuf = "protobuf" in exchange.request_headers.get("content-type", "").lower()
+        spans = list(spans_of_protobuf(body) if is_protobuf else spans_of_json(body))
         complaints = frozenset[str]()
         try:
             rejected = rejected_spans(_answer(exchange), exchange.answer_headers.get("content-type", ""))

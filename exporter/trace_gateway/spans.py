@@ -1,17 +1,15 @@
-"""OTLP's spans, out of JSON or protobuf, as far as counting needs them. Pure."""
+"""OTLP's spans, as far as counting needs them, out of JSON. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from exporter.trace_gateway.decoding import parsed
 from exporter.trace_gateway.model_calls import Entries, Unreadable, first_set, first_text, mapping, sequence
 
-if TYPE_CHECKING:
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-    from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+ERROR_CODES: Final = (2, "STATUS_CODE_ERROR")
+"""A status that is an error, as protobuf and JSON spell it."""
 
-_ERROR: Final = (2, "STATUS_CODE_ERROR")
 _LONGEST_INTEGER: Final = 20
 
 Attributes = Mapping[str, object]
@@ -40,14 +38,12 @@ class Span:
     failed: bool
 
 
-def spans_of(body: bytes, content_type: str) -> Iterator[Span]:
-    """Return the spans of an export: of protobuf where the content type says so, else of JSON.
+def spans_of_json(body: bytes) -> Iterator[Span]:
+    """Return the spans of an export.
 
     Raises:
-        Unreadable: it is neither, or has too many, or the package that reads protobuf is not installed.
+        Unreadable: it is none, or has too many.
     """
-    if "protobuf" in content_type.lower():
-        return _of_protobuf(_message(body))
     document = parsed(body)
     resources = first_set(mapping(document), ("resourceSpans", "resource_spans"))
     if not isinstance(resources, list):
@@ -76,7 +72,7 @@ def _of_json(resources: list[object]) -> Iterator[Span]:
                     resource,
                     _json_time(first_set(span, ("startTimeUnixNano", "start_time_unix_nano"))),
                     _json_time(first_set(span, ("endTimeUnixNano", "end_time_unix_nano"))),
-                    mapping(span.get("status")).get("code") in _ERROR,
+                    mapping(span.get("status")).get("code") in ERROR_CODES,
                 )
 
 
@@ -107,55 +103,3 @@ def _json_time(value: object) -> int:
 def _integer(text: str, otherwise: int | str) -> int | str:
     digits = text.removeprefix("-")
     return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_INTEGER else otherwise
-
-
-def _message(body: bytes) -> "ExportTraceServiceRequest":
-    try:
-        # An optional package, and a slow one to load.
-        from google.protobuf.message import DecodeError  # noqa: PLC0415
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest  # noqa: PLC0415
-    except ImportError as error:
-        raise Unreadable("no_protobuf") from error
-    try:
-        return ExportTraceServiceRequest.FromString(body)
-    except DecodeError as error:
-        raise Unreadable("protobuf") from error
-
-
-def _of_protobuf(message: "ExportTraceServiceRequest") -> Iterator[Span]:
-    found = Entries()
-    for of_resource in message.resource_spans:
-        found.add()
-        resource = _protobuf_attributes(of_resource.resource.attributes)
-        for scope in of_resource.scope_spans:
-            found.add()
-            for span in scope.spans:
-                found.add()
-                yield Span(
-                    span.trace_id.hex(),
-                    span.span_id.hex(),
-                    span.parent_span_id.hex(),
-                    _protobuf_attributes(span.attributes),
-                    resource,
-                    span.start_time_unix_nano,
-                    span.end_time_unix_nano,
-                    span.status.code in _ERROR,
-                )
-
-
-def _protobuf_attributes(entries: "Iterable[KeyValue]") -> Attributes:
-    attributes: dict[str, object] = {}
-    for entry in entries:
-        match entry.value.WhichOneof("value"):
-            case "string_value":
-                attributes[entry.key] = entry.value.string_value
-            case "int_value":
-                attributes[entry.key] = entry.value.int_value
-            case "double_value":
-                attributes[entry.key] = entry.value.double_value
-            case "bool_value":
-                attributes[entry.key] = entry.value.bool_value
-            case _:
-                # Lists and maps hold prompts and responses, which are nobody's business here.
-                continue
-    return attributes

@@ -5,8 +5,13 @@ import json
 from typing import Any
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import example, given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from exporter.configuration.sections import TraceGateway
 from exporter.trace_gateway import model_calls
@@ -170,6 +175,45 @@ def test_protobuf_of_more_than_anybody_sends_is_not_read_to_the_end(
     counted = Counted()
     counted.body(OTLP, protobuf(body), content_type="application/x-protobuf")
     assert counted.unreadable() == {("otlp", "too_large"): 1}
+
+
+@pytest.mark.parametrize(
+    "owner", [ResourceSpans(resource=Resource()), ResourceSpans(scope_spans=[ScopeSpans(spans=[Span()])])]
+)
+def test_attributes_of_protobuf_are_counted_before_they_are_read(
+    monkeypatch: pytest.MonkeyPatch, owner: ResourceSpans
+) -> None:
+    monkeypatch.setattr(model_calls, "MOST_ENTRIES", 10)
+    for of_scope in owner.scope_spans:
+        of_scope.spans[0].attributes.extend(KeyValue() for _ in range(32 * 11))
+    if not owner.scope_spans:
+        owner.resource.attributes.extend(KeyValue() for _ in range(32 * 11))
+    counted = Counted()
+    body = ExportTraceServiceRequest(resource_spans=[owner]).SerializeToString()
+    counted.body(OTLP, body, content_type="application/x-protobuf")
+    assert counted.unreadable() == {("otlp", "too_large"): 1}
+
+
+def test_what_else_a_span_of_protobuf_holds_stays_unread() -> None:
+    body = ExportTraceServiceRequest.FromString(protobuf(export(span(1, CHAT))))
+    one = body.resource_spans[0].scope_spans[0].spans[0]
+    one.events.add(name="secret", attributes=[KeyValue(key="gen_ai.usage.input_tokens", value=AnyValue(int_value=7))])
+    one.links.add(trace_id=b"1" * 16, span_id=b"1" * 8)
+    one.attributes.add(key="bytes", value=AnyValue(bytes_value=b"secret"))
+    one.attributes.add(key="list").value.array_value.values.add(string_value="secret")
+    one.attributes.add(key="map").value.kvlist_value.values.add(key="secret")
+    one.attributes.add(key="nothing")
+    counted = Counted()
+    counted.body(OTLP, body.SerializeToString(), content_type="application/x-protobuf")
+    assert (counted.requests(), counted.tokens()) == ((1, 0), (100, 20, 40))
+    assert counted.unreadable() == {}
+    # Were the events read, this would be found out.
+    one.events[0].name = "x"
+    no_text = body.SerializeToString().replace(b"\x12\x01x", b"\x12\x01\xff")
+    with pytest.raises(DecodeError):
+        ExportTraceServiceRequest.FromString(no_text)
+    counted.body(OTLP, no_text, content_type="application/x-protobuf")
+    assert counted.duplicates() == 1
 
 
 def test_a_new_set_of_labels_shows_zero_first_and_then_everything() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from exporter.trace_gateway import protobuf_spans
 from tests.trace_gateway.counted import OTLP, Counted
 from tests.trace_gateway.otlp_bodies import CHAT, RESOURCE, export, protobuf, span
 
@@ -273,7 +274,8 @@ def test_a_single_chain_of_many_spans_is_read_in_good_time() -> None:
 
 
 def test_protobuf_without_the_package_that_reads_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "opentelemetry.proto.collector.trace.v1.trace_service_pb2", None)
+    monkeypatch.setitem(sys.modules, "google.protobuf", None)
+    protobuf_spans._parser.cache_clear()
     counted = Counted()
     counted.body(OTLP, protobuf(export(span(1, CHAT))), content_type=AS_PROTOBUF)
     counted.json(OTLP, export(span(2, CHAT)))
