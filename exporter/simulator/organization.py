@@ -1,6 +1,7 @@
 """The simulated organization: its projects, people, service accounts and keys, and what each key is used for."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal
@@ -362,6 +363,14 @@ def _stream(key: ApiKey | None, project: Project | None, use: Use, calls: float,
         workflow=workflow,
         until=project.archived_at if project else None,
     )
+
+
+def part_of(organization: Organization, projects: Collection[str]) -> Organization:
+    """The same with these projects alone, by their first names, and with what belongs to none."""
+    kept = tuple(project for project in organization.projects if project.first_name in projects)
+    ids = {None, *(project.id for project in kept)}
+    streams = tuple(stream for stream in organization.streams if stream.project_id in ids)
+    return Organization(kept, organization.users, streams)
 
 
 def build_organization(

@@ -25,7 +25,7 @@ from exporter.simulator.faults import FaultDice, Faults
 from exporter.simulator.known import KnownDays
 from exporter.simulator.limits import MonthToDate
 from exporter.simulator.model_calls import PassingCalls
-from exporter.simulator.organization import ARCHIVED_AT, RENAMED_AT, build_organization
+from exporter.simulator.organization import ARCHIVED_AT, RENAMED_AT, build_organization, part_of
 from exporter.simulator.traces import TraceCounters
 from exporter.simulator.traffic import Traffic
 from exporter.simulator.truth import Rows, Truth
@@ -57,9 +57,10 @@ class Life(NamedTuple):
     billing: Billing
 
 
-def _life(seed: str, archived_at: int, size: float) -> Life:
+def _life(seed: str, archived_at: int, size: float, projects: frozenset[str] | None) -> Life:
     # An organization of its own: it says what happens, not what a directory shows.
-    traffic = Traffic(build_organization(archived_at=archived_at, size=size), seed)
+    organization = build_organization(archived_at=archived_at, size=size)
+    traffic = Traffic(organization if projects is None else part_of(organization, projects), seed)
     return Life(traffic, Billing(traffic, seed))
 
 
@@ -70,8 +71,9 @@ _remembered_life: Final = lru_cache(maxsize=4)(_life)
 class Simulator:
     """A whole organization, its API, and its AITracer. Equal seeds and equal clocks give equal answers.
 
-    `size` makes it busier or quieter; with `counts_traces` it shows AITracer's counters itself. A `life` of the same
-    seed, `archived_at` and `size` saves working it out anew.
+    `size` makes it busier or quieter, `projects` leaves all others out, by their first names; with `counts_traces` it
+    shows AITracer's counters itself. A `life` of the same seed, `archived_at`, `size` and `projects` saves working it
+    out anew.
     """
 
     def __init__(  # noqa: PLR0913 - all by name
@@ -83,13 +85,15 @@ class Simulator:
         renamed_at: int = RENAMED_AT,
         archived_at: int = ARCHIVED_AT,
         size: float = 1.0,
+        projects: frozenset[str] | None = None,
         traces_since: float | None = None,
         counts_traces: bool = True,
         life: Life | None = None,
     ) -> None:
-        self.organization = build_organization(renamed_at=renamed_at, archived_at=archived_at, size=size)
+        organization = build_organization(renamed_at=renamed_at, archived_at=archived_at, size=size)
+        self.organization = organization if projects is None else part_of(organization, projects)
         self._clock = clock
-        self._traffic, self._billing = life or _life(seed, archived_at, size)
+        self._traffic, self._billing = life or _life(seed, archived_at, size, projects)
         self._truth = Truth(self._traffic, self._billing)
         self._dice = FaultDice(seed)
         known = KnownDays(self._traffic, self._billing)
@@ -213,6 +217,7 @@ def running_simulator(  # noqa: PLR0913 - all by name; what a simulator takes, a
     renamed_at: int = RENAMED_AT,
     archived_at: int = ARCHIVED_AT,
     size: float = 1.0,
+    projects: frozenset[str] | None = None,
     traces_since: float | None = None,
     counts_traces: bool = True,
     host: str = "127.0.0.1",
@@ -226,9 +231,10 @@ def running_simulator(  # noqa: PLR0913 - all by name; what a simulator takes, a
         renamed_at=renamed_at,
         archived_at=archived_at,
         size=size,
+        projects=projects,
         traces_since=traces_since,
         counts_traces=counts_traces,
-        life=_remembered_life(seed, archived_at, size),
+        life=_remembered_life(seed, archived_at, size, projects),
     )
     with serving_in_thread(simulator.handle, host=host, port=port, limits=_LIMITS) as (bound_host, bound_port):
         root = f"http://{bound_host}:{bound_port}"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,6 @@ import trustme
 from exporter.credentials import BASE_URL_VARIABLE, KEY_VARIABLE
 from exporter.ledger.store import STATE_FILE, Store, StoredState
 from exporter.simulator.faults import Faults
-from exporter.simulator.organization import Organization as SimulatedOrganization
 from exporter.web.http_server import serving_in_thread
 from tests.end_to_end.prometheus_server import PrometheusServer, prometheus
 from tests.end_to_end.test_serving import free_port
@@ -282,7 +281,7 @@ def counters_of(page: str) -> dict[Series, float]:
 
 
 @contextmanager
-def trial(folder: Path, *, small_disk: bool = False, projects: Collection[str] = PROJECTS) -> Iterator[Trial]:
+def trial(folder: Path, *, small_disk: bool = False, projects: frozenset[str] = PROJECTS) -> Iterator[Trial]:
     """A trial before its first life.
 
     With a `small_disk` the state is on a disk of its own, where that can be had. Fewer projects make cheaper lives.
@@ -294,8 +293,7 @@ def trial(folder: Path, *, small_disk: bool = False, projects: Collection[str] =
     (folder / "exporter.yml").write_text(_CONFIGURATION, encoding="utf-8")
     shared = SharedTime(folder / "time")
     with ExitStack() as stack:
-        organization = stack.enter_context(small_organization())
-        _leave_out_others(organization.simulator.simulator.organization, projects)
+        organization = stack.enter_context(small_organization(projects))
         shared.set(organization.clock())
         api = StormyApi(organization.simulator.simulator)
         upstream = stack.enter_context(serving_in_thread(api.handle))
@@ -322,14 +320,6 @@ def trial(folder: Path, *, small_disk: bool = False, projects: Collection[str] =
             port=port,
             client=stack.enter_context(httpx.Client(timeout=_PATIENCE_SECONDS, trust_env=False)),
         )
-
-
-def _leave_out_others(organization: SimulatedOrganization, projects: Collection[str]) -> None:
-    kept = tuple(each for each in organization.projects if each.first_name in projects)
-    # What has no project stays too.
-    ids = {None, *(each.id for each in kept)}
-    object.__setattr__(organization, "projects", kept)
-    object.__setattr__(organization, "streams", tuple(s for s in organization.streams if s.project_id in ids))
 
 
 def _one_authority(folder: Path) -> Path:

@@ -16,13 +16,7 @@ PROJECTS = frozenset({"data-science", "internal-tools", "research-agents", "eval
 
 
 @contextmanager
-def small_organization() -> Iterator[Organization]:
+def small_organization(projects: frozenset[str] = PROJECTS) -> Iterator[Organization]:
     clock = SettableClock(BEGAN)
-    with running_simulator(clock=clock, renamed_at=RENAMED) as simulator:
-        organization = simulator.simulator.organization
-        projects = tuple(each for each in organization.projects if each.first_name in PROJECTS)
-        # What has no project stays too.
-        ids = {None, *(each.id for each in projects)}
-        object.__setattr__(organization, "projects", projects)
-        object.__setattr__(organization, "streams", tuple(s for s in organization.streams if s.project_id in ids))
+    with running_simulator(clock=clock, renamed_at=RENAMED, projects=projects) as simulator:
         yield Organization(clock, simulator)
