@@ -24,7 +24,7 @@ from exporter.explanation.report import render_report
 from exporter.ledger.store import StateError
 from exporter.listen_address import DEFAULT_ADDRESS, add_listen_address
 from exporter.service import Options, Service, ServiceError
-from exporter.standard_output import print_text
+from exporter.terminal import complain, print_text
 from exporter.trace_gateway import command as trace_gateway
 from exporter.web.protection import ProtectionFile
 
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    sys.stderr.write(f"openai-usage-exporter: {logs.redact(message)}\n")
+    complain(message)
     return status
 
 

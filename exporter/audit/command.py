@@ -2,13 +2,10 @@
 
 import argparse
 import os
-import sys
-from datetime import UTC, datetime
 from typing import Final
 
-from exporter import logs
 from exporter.configuration.durations import parse_duration
-from exporter.standard_output import print_text
+from exporter.terminal import complain, print_text, tell_progress, utc_day
 
 NAME: Final = "audit"
 SUMMARY: Final = "ask OpenAI for its totals and set them against the ledger, and a Prometheus if one is named"
@@ -36,9 +33,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.epilog = EPILOG
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.add_argument(
-        "--since", type=_day, metavar="DAY", help="first UTC day, such as 2026-11-01 (default: the revision window's)"
+        "--since",
+        type=utc_day,
+        metavar="DAY",
+        help="first UTC day, such as 2026-11-01 (default: the revision window's)",
+        type=utc_day,
+        metavar="DAY",
+        help="first UTC day, such as 2026-11-01 (default: the revision window's)",
     )
-    command.add_argument("--until", type=_day, metavar="DAY", help="last UTC day, included (default: today)")
+    command.add_argument("--until", type=utc_day, metavar="DAY", help="last UTC day, included (default: today)")
     command.add_argument(
         "--patience",
         type=_seconds,
@@ -85,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     )
     configuration = load_configuration(options.config_file)
     try:
-        findings = audit(configuration, wanted, Outside(os.environ, _tell))
+        findings = audit(configuration, wanted, Outside(os.environ, tell_progress))
     except AuditError as error:
         return _cannot(str(error))
     except KeyboardInterrupt:
@@ -98,21 +101,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _cannot(reason: str) -> int:
-    sys.stderr.write(f"openai-usage-exporter: {logs.redact(reason)}\n")
+    complain(reason)
     return _CANNOT_SAY
-
-
-def _tell(progress: str) -> None:
-    """Tell a person of progress; a log has no use for it."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"{logs.redact(progress)}\n")
-
-
-def _day(text: str) -> int:
-    try:
-        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no day such as 2026-11-01") from None
 
 
 def _seconds(text: str) -> float:

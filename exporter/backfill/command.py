@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from exporter import logs
 from exporter.days import SECONDS_PER_DAY, day_of
-from exporter.standard_output import print_text
+from exporter.terminal import complain, print_text, tell_progress, utc_day
 
 NAME: Final = "backfill"
 SUMMARY: Final = "write every counter's past for Prometheus, and the state that the exporter goes on from"
@@ -46,14 +45,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.add_argument(
         "--since",
-        type=_day,
+        type=utc_day,
         metavar="DAY",
         required=True,
         help="first UTC day, such as 2026-01-01; OpenAI holds about a year",
     )
     command.add_argument(
         "--until",
-        type=_day,
+        type=utc_day,
         metavar="DAY",
         help="last UTC day, included, which must be over (default: yesterday)",
     )
@@ -89,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        made = backfill(configuration, wanted, Outside(os.environ, _tell))
+        made = backfill(configuration, wanted, Outside(os.environ, tell_progress))
     except (BackfillError, SampleError) as error:
         return _fail(str(error), _FAILED)
     except KeyboardInterrupt:
@@ -111,21 +110,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _fail(reason: str, status: int) -> int:
-    sys.stderr.write(f"openai-usage-exporter: {logs.redact(reason)}\n")
+    complain(reason)
     return status
-
-
-def _tell(progress: str) -> None:
-    """Tell a person of progress; a log has no use for it."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"{logs.redact(progress)}\n")
-
-
-def _day(text: str) -> int:
-    try:
-        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no day such as 2026-11-01") from None
 
 
 def _labels(text: str) -> tuple[tuple[str, str], ...]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from hypothesis import HealthCheck, settings
 
-from exporter.standard_output import print_text
+from exporter.terminal import print_text
 
 _HERE: Final = Path(__file__).parent
 _CORPUS: Final = Path(".hypothesis") / "fuzzing"
