@@ -37,9 +37,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         type=utc_day,
         metavar="DAY",
         help="first UTC day, such as 2026-11-01 (default: the revision window's)",
-        type=utc_day,
-        metavar="DAY",
-        help="first UTC day, such as 2026-11-01 (default: the revision window's)",
     )
     command.add_argument("--until", type=utc_day, metavar="DAY", help="last UTC day, included (default: today)")
     command.add_argument(
