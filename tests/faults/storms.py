@@ -13,7 +13,7 @@ from tests.faults.reckoning import complaints_after, complaints_of_log, complain
 from tests.faults.spoiled_answers import endless, huge, other_shape
 from tests.faults.stormy_api import Spoil
 from tests.faults.trial import ALL_COUNTERS, HOUR, Trial
-from tests.faults.zygote import HELD, HOLD
+from tests.faults.zygote import HELD, HOLD, SHRINK
 
 DAY = 24 * HOUR
 
@@ -154,6 +154,8 @@ def fill_the_disk(trial: Trial, rounds: int) -> None:
     """Leave no byte on the disk that the state is on, also not for what stands there already and grows."""
     ballast = trial.state_from_here / "ballast"
     for _ in range(rounds):
+        # The log of the database would go round in its file for long before it has to grow.
+        assert trial.zygote.start(SHRINK, str(trial.state)).end() == 0
         try:
             with ballast.open("wb", buffering=0) as file:
                 for size in (65_536, 1):
@@ -162,7 +164,6 @@ def fill_the_disk(trial: Trial, rounds: int) -> None:
                             file.write(bytes(size))
                     except OSError:
                         continue
-            # The log of the database goes round in its file until it has to grow.
             while not trial.failing():
                 trial.ask_all()
         finally:

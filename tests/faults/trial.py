@@ -35,7 +35,7 @@ HOUR = 3_600.0
 QUARTER = HOUR / 4
 # A machine may be as slow as it likes.
 _PATIENCE_SECONDS = 240.0
-_PAUSE_SECONDS = 0.05
+_PAUSE_SECONDS = 0.1
 
 _CONFIGURATION = """\
 polling: {usage_interval: 10m, usage_idle_interval: 10m, costs_interval: 10m, directory_interval: 10m}

@@ -20,6 +20,8 @@ READY = "ready"
 HOLD = "hold"
 """In the place of a command: the child takes the lock of the state in the folder that follows, and keeps it."""
 HELD = "held: the lock"
+SHRINK = "shrink"
+"""The same, but the child empties the log of the state, so that the next commit needs room."""
 
 _NAP_SECONDS = 0.02
 
@@ -110,7 +112,8 @@ def fork(arguments: list[str], output: str) -> int:
         os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
         from exporter.command_line import main as run  # noqa: PLC0415 - loaded long ago
 
-        status = hold(arguments[1]) if arguments[0] == HOLD else run(arguments)
+        instead = {HOLD: hold, SHRINK: shrink}.get(arguments[0])
+        status = run(arguments) if instead is None else instead(arguments[1])
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 71
     finally:
@@ -122,11 +125,23 @@ def fork(arguments: list[str], output: str) -> int:
 
 def hold(state: str) -> int:
     """Take the database's lock, say so, and keep it until killed."""
-    connection = sqlite3.connect(f"{state}/ledger.sqlite3", timeout=60, isolation_level=None)
+    connection = opened(state)
     connection.execute("BEGIN IMMEDIATE")
     print(HELD, file=sys.stderr, flush=True)  # noqa: T201 - how the test hears of it
     signal.pause()
     return 0
+
+
+def shrink(state: str) -> int:
+    """Return 0 once the log is empty."""
+    connection = opened(state)
+    [(is_busy, *_)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
+    return int(is_busy)
+
+
+def opened(state: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{state}/ledger.sqlite3", timeout=60, isolation_level=None)
 
 
 if __name__ == "__main__":
