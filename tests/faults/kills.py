@@ -61,8 +61,7 @@ def kill_often(trial: Trial, kills: int, seed: str) -> Tally:
             _live(trial, life, chance, _has_asked(trial, requests))
         else:
             _live(trial, life, chance, _is_past(time.monotonic() + chance.uniform(0, life_seconds)))
-        if chance.random() < 1 / 4:
-            _look(trial)
+        _look(trial)
         tally.add(
             end=life.kill(),
             listened=any("msg=listening" in line for line in trial.zygote.log[told:]),
