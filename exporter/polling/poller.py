@@ -316,6 +316,9 @@ class Poller:
             self.health.is_absent(api, str(problem))
             self._timetable.absent(api, began)
             self._show(without(api, self._readings))
+            if api == SPEND_LIMITS:
+                # No limit is known any more: whoever has one must not wait for a round to end.
+                self._spend_limit_rounds.forget()
         elif problem is not None:
             if isinstance(problem, KeyRefused) and problem.status is not None and key is not None:
                 self._refused_keys.remember(api, key, problem)
@@ -398,7 +401,7 @@ class Poller:
             readings = still_shown(found.update(self._readings), setting.configuration)
             self._show(readings, even_if_unchanged=learned)
             if api == SPEND_LIMITS and projects is not None:
-                self._spend_limit_rounds.were_asked(projects, now)
+                self._spend_limit_rounds.were_asked(projects)
         self._missing_names.was_read(api, now)
 
     def _projects_to_ask_for_limits(self, projects: tuple[Project, ...], setting: Setting) -> tuple[Project, ...]:

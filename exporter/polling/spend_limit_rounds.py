@@ -15,10 +15,11 @@ _SHARE_OF_BUDGET: Final = 1 / 4
 
 
 class SpendLimitRounds:
-    """Remembers when each project was last asked. The poller's lock guards it."""
+    """Remembers in which order projects were asked. The poller's lock guards it."""
 
     def __init__(self) -> None:
-        self._asked_at: dict[str, float] = {}
+        # By id, those asked longest ago first. No dates: a clock that is set back would keep the others waiting.
+        self._asked: dict[str, None] = {}
 
     def due(
         self, projects: Sequence[Project], limited: Collection[str], interval: float, requests_per_hour: int | None
@@ -34,18 +35,20 @@ class SpendLimitRounds:
         active = [project for project in projects if project.status != "archived"]
         always = [project for project in active if project.id in limited]
         others = [project for project in active if project.id not in limited]
-        new = sum(project.id not in self._asked_at for project in others)
+        new = sum(project.id not in self._asked for project in others)
         most = max(_FEW, new, math.ceil(len(others) * interval / _ROUND_SECONDS))
         if requests_per_hour is not None:
             most = min(most, max(1, int(requests_per_hour * _SHARE_OF_BUDGET) - len(always)))
-        longest_ago = sorted(others, key=lambda project: self._asked_at.get(project.id, -math.inf))
+        places = {project_id: place for place, project_id in enumerate(tuple(self._asked))}
+        longest_ago = sorted(others, key=lambda project: places.get(project.id, -1))
         return (*always, *longest_ago[:most])
 
-    def were_asked(self, projects: Collection[Project], now: float) -> None:
-        """Take note that these were asked at `now`, Unix seconds."""
+    def were_asked(self, projects: Collection[Project]) -> None:
+        """Take note that these were asked."""
         for project in projects:
-            self._asked_at[project.id] = now
+            self._asked.pop(project.id, None)
+            self._asked[project.id] = None
 
     def forget(self) -> None:
         """Ask all again."""
-        self._asked_at.clear()
+        self._asked.clear()

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from exporter.openai_api.endpoints import COSTS, ENDPOINTS
+from exporter.openai_api.errors import RequestRefused
 from tests.polling.conftest import StartScripted
 from tests.polling.scripted_organization import BEGAN, COMPLETIONS, Exporter, Spent, Used
 
@@ -131,6 +132,42 @@ def test_of_many_projects_those_without_a_spend_limit_are_asked_in_turns(
     for _ in range(12):
         exporter.pass_time(30 * MINUTE)
     assert exporter.gauge("openai_spend_limit_usd", "project_id")[f"proj_{projects - 1}"] == 30
+
+
+@pytest.mark.parametrize("set_by", [-400 * 24 * HOUR, -8 * HOUR, 8 * HOUR])
+def test_a_clock_that_is_set_keeps_no_project_from_being_asked_for_its_spend_limit(
+    start_scripted: StartScripted, set_by: int
+) -> None:
+    exporter = start_scripted("")
+    exporter.organization.projects = {f"proj_{number}": f"project {number}" for number in range(150)}
+    exporter.pass_time()
+    exporter.clock.advance(set_by)
+    exporter.organization.spend_limits = {"proj_0": 20, "proj_149": 30}
+    for _ in range(6):
+        exporter.pass_time(30 * MINUTE)
+    assert exporter.gauge("openai_spend_limit_usd", "project_id") == {"proj_0": 20, "proj_149": 30}
+
+
+def test_spend_limits_that_were_refused_for_a_while_are_all_back_with_the_next_read(
+    start_scripted: StartScripted,
+) -> None:
+    def refuse(api: str) -> None:
+        if api == "spend_limits":
+            raise RequestRefused(api, 403, "not for this key")
+
+    exporter = start_scripted("")
+    organization = exporter.organization
+    organization.projects = {f"proj_{number}": f"project {number}" for number in range(150)}
+    organization.spend_limits = {"": 500, "proj_7": 20}
+    exporter.pass_time()
+    exporter.pass_time(30 * MINUTE)
+    organization.before_answer = refuse
+    exporter.pass_time(30 * MINUTE)
+    assert not exporter.gauge("openai_spend_limit_usd", "project_id")
+    organization.before_answer = lambda _: None
+    exporter.reload("")
+    exporter.pass_time()
+    assert exporter.gauge("openai_spend_limit_usd", "project_id") == {"": 500, "proj_7": 20}
 
 
 BUDGET = "polling: {requests_per_hour: 80}"
