@@ -50,6 +50,7 @@ class Asking:
     ) -> None:
         self.requests = 0
         self.absent: set[str] = set()
+        self._without_hours: set[str] = set()
         self.connection = Connection(url, key, self, sleep=sleep, clock=clock)
         self._reader = WindowReader(self.connection, clock)
         self._tell = tell
@@ -107,7 +108,7 @@ class Asking:
         Raises:
             OpenAIError: it was not answered.
         """
-        answer = self._read(endpoint, first, end, grouping, DAILY)
+        answer = self._read(endpoint, first, end, grouping)
         if answer is None:
             return None
         buckets = {day: answer.buckets.get(day, {}) for day in range(first, end, SECONDS_PER_DAY)}
@@ -119,16 +120,30 @@ class Asking:
         Raises:
             OpenAIError: it was not answered.
         """
-        answer = self._read(endpoint, days.start, days.end, days.grouping, HOURLY)
-        return answer if answer is not None and answer.grouping == days.grouping else None
+        if endpoint.api in self._without_hours:
+            return None
+        try:
+            answer = self._ask(endpoint, days.start, days.end, days.grouping, HOURLY)
+        except (EndpointAbsent, RequestRefused) as refusal:
+            # Its days were answered: it is there, only its hours are not. Younger ones may be.
+            if isinstance(refusal, EndpointAbsent) or _earliest(refusal) is None:
+                self._without_hours.add(endpoint.api)
+            _log.warning(
+                "the API gives no hours of these days, in the history they are whole",
+                extra={"api": endpoint.api, "days": f"{day_text(days.start)} to {day_text(days.end - 1)}"},
+            )
+            return None
+        return answer if answer.grouping == days.grouping else None
 
-    def _read(
-        self, endpoint: Endpoint, first: int, end: int, grouping: Sequence[str], width: BucketWidth
-    ) -> Answer | None:
+    def _ask(self, endpoint: Endpoint, first: int, end: int, grouping: Sequence[str], width: BucketWidth) -> Answer:
+        answer: Answer = self._patient(self._reader.read, endpoint, first, end, grouping, width=width)
+        return answer
+
+    def _read(self, endpoint: Endpoint, first: int, end: int, grouping: Sequence[str]) -> Answer | None:
         if endpoint.api in self.absent:
             return None
         try:
-            answer: Answer = self._patient(self._reader.read, endpoint, first, end, grouping, width=width)
+            return self._ask(endpoint, first, end, grouping, DAILY)
         except EndpointAbsent:
             self.absent.add(endpoint.api)
             return None
@@ -141,7 +156,6 @@ class Asking:
                 extra={"api": endpoint.api, "days": f"{day_text(first)} to {day_text(end - 1)}"},
             )
             return Answer(endpoint.api, first, end, tuple(grouping), {}, end, {})
-        return answer
 
     def _say_why(self, state: tenacity.RetryCallState) -> None:
         problem = state.outcome.exception() if state.outcome else None

@@ -21,13 +21,13 @@ from exporter.backfill.series import api_of, family_of
 from exporter.backfill.workshop import BackfillError, Plan, Workshop
 from exporter.configuration.sections import Configuration
 from exporter.credentials import admin_key_source, base_url
-from exporter.days import SECONDS_PER_DAY
+from exporter.days import SECONDS_PER_DAY, month_of, previous_month_of
 from exporter.exact import Amount, add
 from exporter.explanation.facts import attribution_of
 from exporter.ledger.counters import SeriesName
 from exporter.ledger.ledger import Ledger, Planned
 from exporter.ledger.read_only import read_state
-from exporter.ledger.store import STATE_FILE, Store, take_lock
+from exporter.ledger.store import STATE_FILE, StateError, Store, take_lock
 from exporter.metrics.catalogue import LINE_ITEM_INFO, PROJECT_INFO, WORKFLOW_INFO
 from exporter.metrics.event_gauges import DaySums, Gauges, event_gauges
 from exporter.metrics.info_gauges import line_item_info, project_info, workflow_info
@@ -59,6 +59,7 @@ class Wanted:
         output: the file to write.
         since: the first day, a UTC midnight.
         until: the midnight after the last one.
+        ends_yesterday: nobody said until when: one that was cut off goes on to the end it had in view.
         target: the labels that Prometheus adds to what it scrapes from the exporter.
     """
 
@@ -67,6 +68,7 @@ class Wanted:
     since: int
     until: int
     target: Target = ()
+    ends_yesterday: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,9 @@ def backfill(configuration: Configuration, wanted: Wanted, outside: Outside) -> 
     with ExitStack() as stack:
         # No exporter must begin a state of its own meanwhile.
         stack.callback(os.close, take_lock(wanted.storage_path))
-        workshop = Workshop.open(wanted.output, Plan(url, wanted.since, wanted.until, wanted.target))
+        plan = Plan(url, wanted.since, wanted.until, wanted.target, wanted.ends_yesterday)
+        workshop = Workshop.open(wanted.output, plan)
+        wanted = replace(wanted, until=workshop.plan.until)
         has_state = (wanted.storage_path / STATE_FILE).exists()
         if has_state and not workshop.plan.is_made:
             if not workshop.is_resumed:
@@ -138,6 +142,12 @@ def backfill(configuration: Configuration, wanted: Wanted, outside: Outside) -> 
             problem = str(error).partition("; ")[0]
             raise BackfillError(
                 f"{problem}. What was made so far is kept in {workshop.folder}: run the same command again to go on."
+            ) from error
+        except StateError as error:
+            # What an exporter would make up for at its next poll is made here by the next run.
+            raise BackfillError(
+                f"cannot write {workshop.folder / STATE_FILE}: {error.__cause__}. Free or enlarge the disk, or mend "
+                "the folder's permissions; then run the same command again, it goes on where it was."
             ) from error
         if has_state and not _goes_on_from(ledger, wanted.storage_path):
             raise BackfillError(_HAS_STATE.format(wanted.storage_path))
@@ -186,7 +196,7 @@ class _Backfill:
             return self._made(self._first_day())
         self._read_names()
         first = self._first_day()
-        self._begin(first)
+        self._begin()
         end = self._wanted.until
         for start in range(first, end, _DAYS_AT_ONCE * SECONDS_PER_DAY):
             stop = min(start + _DAYS_AT_ONCE * SECONDS_PER_DAY, end)
@@ -220,17 +230,13 @@ class _Backfill:
             self._workshop.save(plan)
         return plan.first if plan.first is not None else plan.since
 
-    def _begin(self, first: int) -> None:
-        """Draw the zero line before the first day; or forget what was made of a day that the ledger does not know."""
+    def _begin(self) -> None:
+        """Forget what was made of a day that the ledger does not know."""
         for api, account in self._ledger.accounts.items():
-            endpoint = ENDPOINTS[api]
-            if account.covered_from is None:
-                nothing = Answer(api, first, first, self._attribution.grouping(endpoint), {}, int(self._now()), {})
-                self._take_over(self._work_out(endpoint, nothing))
-            elif account.applied_through is not None:
-                self._samples.forget_after(api, account.applied_through + SECONDS_PER_DAY)
-            else:
-                self._samples.forget_after(api, first)
+            if account.applied_through is not None:
+                self._samples.forget_from(api, account.applied_through + SECONDS_PER_DAY)
+            elif account.covered_from is not None:
+                self._samples.forget_from(api, account.covered_from)
         for name in self._ledger.book.counters:
             self._series_of[api_of(name)].add(name)
         if self._workshop.is_resumed:
@@ -243,8 +249,15 @@ class _Backfill:
             return
         self._outside.tell(f"{endpoint.api}: asking for {day_text(start)} to {day_text(stop - 1)}")
         days = self._asking.days(endpoint, start, stop, self._attribution.grouping(endpoint))
+        if days is None and done is not None:
+            raise BackfillError(
+                f"{endpoint.api}: OpenAI answered for the days up to {day_text(done)} and refuses later ones. What was "
+                f"made so far is kept in {self._workshop.folder}: run the same command again to go on."
+            )
         if days is None:
             return
+        if done is None:
+            self._draw_zero_line(endpoint, start)
         if days.rejected:
             _log.warning(
                 "rows could not be read and are not in the history",
@@ -260,6 +273,12 @@ class _Backfill:
             hours = self._asking.hours(endpoint, days)
         for day in range(start, stop, SECONDS_PER_DAY):
             self._make_day(endpoint, _only(days, day), hours)
+
+    def _draw_zero_line(self, endpoint: Endpoint, first: int) -> None:
+        """Count from the first day on. An API that the organization does not have yet is left to the exporter."""
+        grouping = self._attribution.grouping(endpoint)
+        nothing = Answer(endpoint.api, first, first, grouping, {}, int(self._now()), {})
+        self._take_over(self._work_out(endpoint, nothing))
 
     def _make_day(self, endpoint: Endpoint, answer: Answer, hours: Answer | None) -> None:
         planned = self._work_out(endpoint, answer)
@@ -307,8 +326,11 @@ class _Backfill:
                 WORKFLOW_INFO: workflow_info(self._attribution.rules),
                 LINE_ITEM_INFO: line_item_info(account),
             }
+        first = self._first_day()
         for family, series in gauges.items():
             for name, value in series.items():
+                if _begin_of_period(name, day) < first:
+                    continue
                 points = [Point((day + second) * MILLISECONDS, value) for second in _GAUGES_AT]
                 self._samples.add(endpoint.api, family, name, points)
 
@@ -345,6 +367,16 @@ class _Backfill:
     def _tell_progress(self, first: int, done: int, end: int) -> None:
         days, all_days = ((moment - first) // SECONDS_PER_DAY for moment in (done, end))
         self._outside.tell(f"{days} of {all_days} days made, {self._asking.requests} requests so far")
+
+
+def _begin_of_period(name: SeriesName, day: int) -> int:
+    """Return where the day or month begins that a gauge on `day` is about: half a month is not the month."""
+    begins = {
+        ("day", "yesterday"): day - SECONDS_PER_DAY,
+        ("month", "current"): month_of(day),
+        ("month", "previous"): previous_month_of(day),
+    }
+    return begins.get(name.labels[-1], day)
 
 
 def _only(days: Answer, day: int) -> Answer:

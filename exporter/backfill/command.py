@@ -56,7 +56,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="DAY",
         help="last UTC day, included, which must be over (default: yesterday)",
     )
-    command.add_argument("--output", type=Path, metavar="FILE", required=True, help="such as history.om")
+    command.add_argument("--output", type=_file, metavar="FILE", required=True, help="such as history.om")
     command.add_argument(
         "--prometheus.labels",
         dest="target",
@@ -82,11 +82,15 @@ def run(options: argparse.Namespace) -> int:
         return _fail("--until: that day is not over yet (UTC); the exporter counts it live.", _WRONG)
     if options.since >= end:
         return _fail("--since is after --until.", _WRONG)
-    wanted = Wanted(options.storage_path, options.output, options.since, end, options.target)
+    wanted = Wanted(
+        options.storage_path, options.output, options.since, end, options.target, ends_yesterday=options.until is None
+    )
     configuration = load_configuration(options.config_file)
     # As Ctrl-C does: what is under way ends, and the next run goes on from there.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        # `nohup` has a reason to have it ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         made = backfill(configuration, wanted, Outside(os.environ, tell_progress))
     except (BackfillError, SampleError) as error:
@@ -114,6 +118,13 @@ def _fail(reason: str, status: int) -> int:
     return status
 
 
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.name:
+        raise argparse.ArgumentTypeError(f"{text!r} is no file such as history.om")
+    return path
+
+
 def _labels(text: str) -> tuple[tuple[str, str], ...]:
     labels: dict[str, str] = {}
     position = 0
@@ -132,13 +143,18 @@ def _labels(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def _refuse_own_labels(labels: dict[str, str]) -> None:
-    from exporter.metrics.catalogue import COST, OPT_IN_LABELS, USAGE_COUNTERS  # noqa: PLC0415 - only where there are any
+    from exporter.metrics import catalogue  # noqa: PLC0415 - only where there are any
 
-    own = {label for family in (*USAGE_COUNTERS, COST) for label in family.labels}
-    own |= {name for _, names in OPT_IN_LABELS.values() for name in names}
+    gauges = (catalogue.COST_DAY, catalogue.COST_MONTH, catalogue.PROJECT_INFO, catalogue.WORKFLOW_INFO)
+    families = (*catalogue.USAGE_COUNTERS, catalogue.COST, *gauges, catalogue.LINE_ITEM_INFO)
+    own = {label for family in families for label in family.labels}
+    own |= {name for _, names in catalogue.OPT_IN_LABELS.values() for name in names}
     taken = sorted(own & labels.keys())
     if taken:
         raise argparse.ArgumentTypeError(f"{', '.join(taken)}: the exporter's own labels")
+    inner = [name for name in labels if name.startswith("__")]
+    if inner:
+        raise argparse.ArgumentTypeError(f"{', '.join(inner)}: Prometheus keeps no labels that begin with __")
 
 
 def _day_text(day: int) -> str:

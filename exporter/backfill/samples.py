@@ -84,11 +84,11 @@ class Samples:
             ((series, point.at, render_value(point.value)) for point in points),
         )
 
-    def forget_after(self, api: str, moment: int) -> None:
-        """Drop what an API's series have after a moment, Unix seconds: it will be made anew."""
+    def forget_from(self, api: str, moment: int) -> None:
+        """Drop what an API's series have from a moment on, Unix seconds: it will be made anew."""
         with self.adding():
             self._connection.execute(
-                "DELETE FROM sample WHERE at > ? AND series IN (SELECT id FROM series WHERE api = ?)",
+                "DELETE FROM sample WHERE at >= ? AND series IN (SELECT id FROM series WHERE api = ?)",
                 (moment * MILLISECONDS, api),
             )
 

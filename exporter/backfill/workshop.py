@@ -29,6 +29,7 @@ class Plan:
         api: the base URL.
         since: the first day asked for, a UTC midnight.
         until: the midnight after the last.
+        ends_yesterday: nobody said where it ends: it does with the day before it began, however late it goes on.
         target: labels added to every series.
         first: the first day that the API held when it began; None as long as that was not asked.
         is_made: the history is in its place, and the state may be.
@@ -38,12 +39,14 @@ class Plan:
     since: int
     until: int
     target: Target
+    ends_yesterday: bool = False
     first: int | None = None
     is_made: bool = False
 
     def is_same(self, other: "Plan") -> bool:
         """Whether both ask for the same, however far they got."""
-        return replace(self, first=None, is_made=False) == replace(other, first=None, is_made=False)
+        until = other.until if self.ends_yesterday and other.ends_yesterday else self.until
+        return replace(self, until=until, first=None, is_made=False) == replace(other, first=None, is_made=False)
 
 
 class Workshop:
@@ -70,6 +73,10 @@ class Workshop:
         folder = output.with_name(f"{output.name}.partial")
         try:
             begun = _read(folder / _PLAN_FILE)
+            if begun is not None and begun.first is None and not begun.is_same(plan):
+                # OpenAI never answered, perhaps because what was asked for was wrong.
+                shutil.rmtree(folder)
+                begun = None
             if begun is None:
                 if output.exists():
                     raise BackfillError(f"{output} exists already. Name another file with --output, or remove it.")
@@ -87,9 +94,16 @@ class Workshop:
         return cls(folder, begun, is_resumed=True)
 
     def save(self, plan: Plan) -> None:
-        """Remember how far it got."""
+        """Remember how far it got.
+
+        Raises:
+            BackfillError: it cannot be written.
+        """
         path = self.folder / _PLAN_FILE
-        _write_whole(path, json.dumps(asdict(plan)).encode())
+        try:
+            _write_whole(path, json.dumps(asdict(plan)).encode())
+        except OSError as error:
+            raise _unusable(path, error) from error
         self.plan = plan
 
     def write_history(self, lines: Iterable[str], output: Path) -> None:
@@ -100,7 +114,8 @@ class Workshop:
         """
         unfinished = self.folder / _OUTPUT_FILE
         try:
-            with unfinished.open("w", encoding="utf-8") as file:
+            # Nobody else may read it, as with the state: it is the bill, by project and perhaps by user.
+            with os.fdopen(_create_privately(unfinished), "w", encoding="utf-8") as file:
                 file.writelines(lines)
             _put_in_place(unfinished, output)
             self.save(replace(self.plan, is_made=True))
@@ -116,14 +131,16 @@ class Workshop:
         # Another file system, perhaps: a rename alone would not do.
         unfinished = storage_path / f"{STATE_FILE}.tmp"
         try:
-            unfinished.unlink(missing_ok=True)
-            os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(_create_privately(unfinished))
             # Not the bytes of the file: SQLite's log may hold the newest of them.
             with (
                 closing(sqlite3.connect(self.folder / STATE_FILE)) as made,
                 closing(sqlite3.connect(unfinished)) as copy,
             ):
                 made.backup(copy)
+            # Of a state that somebody removed: SQLite would take them for this one's, and write them over it.
+            for kind in ("wal", "shm", "journal"):
+                (storage_path / f"{STATE_FILE}-{kind}").unlink(missing_ok=True)
             _put_in_place(unfinished, storage_path / STATE_FILE)
         except OSError as error:
             raise _unusable(storage_path, error) from error
@@ -157,10 +174,14 @@ def _read(path: Path) -> Plan | None:
 
 def _write_whole(path: Path, content: bytes) -> None:
     unfinished = path.with_name(f"{path.name}.tmp")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with os.fdopen(_create_privately(unfinished), "wb") as file:
         file.write(content)
     _put_in_place(unfinished, path)
+
+
+def _create_privately(path: Path) -> int:
+    path.unlink(missing_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def _put_in_place(unfinished: Path, path: Path) -> None:

@@ -2,18 +2,20 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from exporter.backfill import workshop
+from exporter.backfill import backfilling, workshop
 from exporter.backfill.samples import Samples
 from exporter.backfill.workshop import BackfillError
 from exporter.days import day_of
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import STATE_FILE, StateError, Store
 from exporter.openai_api.endpoints import ENDPOINTS
+from exporter.simulator import query
 from tests.backfill.made import DAY, NOW, TODAY, Organization, organization
 
 DAYS = 3
@@ -64,9 +66,10 @@ def test_the_file_is_openmetrics_to_a_parser_that_is_not_ours(uncut: Path) -> No
     assert {"openai_usage_tokens", "openai_cost_day_usd", "openai_workflow_info"} <= families.keys()
 
 
-def test_only_the_history_and_the_state_are_left_and_nobody_else_may_read_the_state(uncut: Path) -> None:
+def test_only_the_history_and_the_state_are_left_and_nobody_else_may_read_them(uncut: Path) -> None:
     assert {path.name for path in uncut.iterdir()} == {"history.om", "state"}
-    assert (uncut / "state" / STATE_FILE).stat().st_mode & 0o777 == 0o600
+    for file in (uncut / "state" / STATE_FILE, uncut / "history.om"):
+        assert file.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("requests", [1, 5, 12])
@@ -93,7 +96,7 @@ def test_cut_off_while_it_asks_it_goes_on_and_comes_to_the_same(
 
 @pytest.mark.parametrize(
     "cut_at",
-    [(Ledger, "take_over", 13), (Ledger, "take_over", 25), (Samples, "add", 500), (Samples, "add", 1_500)],
+    [(Ledger, "take_over", 2), (Ledger, "take_over", 25), (Samples, "add", 500), (Samples, "add", 1_500)],
     ids=["before the first day", "before a later one", "amid samples", "amid later samples"],
 )
 def test_cut_off_between_a_days_samples_and_its_ledger_it_makes_the_day_anew(
@@ -160,8 +163,9 @@ def test_a_state_that_an_exporter_began_meanwhile_is_not_taken_for_the_one_that_
 
 
 def test_what_was_cut_off_does_not_go_on_as_something_else(organized: Organization, tmp_path: Path) -> None:
-    def cut(_progress: str) -> None:
-        raise CutOffError
+    def cut(progress: str) -> None:
+        if progress.startswith("usage/completions"):
+            raise CutOffError
 
     with pytest.raises(CutOffError):
         organized.backfill(tmp_path, DAYS, told=cut)
@@ -169,6 +173,66 @@ def test_what_was_cut_off_does_not_go_on_as_something_else(organized: Organizati
         organized.backfill(tmp_path, DAYS + 1)
     with pytest.raises(BackfillError, match="other labels"):
         organized.backfill(tmp_path, DAYS, target=())
+
+
+def test_what_openai_never_answered_does_not_stand_in_the_way_of_what_was_meant(
+    organized: Organization, uncut: Path, tmp_path: Path
+) -> None:
+    organized.set_faults(status=[{"prefix": "/v1/", "status": 404}])
+    with pytest.raises(BackfillError, match="refused the request"):
+        organized.backfill(tmp_path, DAYS + 1, target=(("job", "mistaken"),))
+    organized.set_faults()
+    organized.backfill(tmp_path, DAYS)
+    assert (tmp_path / "history.om").read_bytes() == (uncut / "history.om").read_bytes()
+
+
+def test_cut_off_today_and_gone_on_with_tomorrow_it_ends_where_it_was_to_end(
+    organized: Organization, uncut: Path, tmp_path: Path
+) -> None:
+    def cut(progress: str) -> None:
+        if progress.startswith("usage/images"):
+            raise CutOffError
+
+    with pytest.raises(CutOffError):
+        organized.backfill(tmp_path, DAYS, ends_yesterday=True, told=cut)
+    with pytest.raises(BackfillError, match="other days"):
+        organized.backfill(tmp_path, DAYS, until=TODAY + DAY)
+    made = organized.backfill(tmp_path, DAYS, ends_yesterday=True, until=TODAY + DAY)
+    assert made.end == TODAY
+    assert (tmp_path / "history.om").read_bytes() == (uncut / "history.om").read_bytes()
+    assert state_of(tmp_path) == state_of(uncut)
+
+
+def test_what_a_removed_state_left_behind_does_not_get_into_the_new_one(
+    organized: Organization, uncut: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "state" / f"{STATE_FILE}-wal"
+    with Store.open(tmp_path / "state") as store:
+        store.claim("http://elsewhere.example/v1")
+        left = log.read_bytes()
+    (tmp_path / "state" / STATE_FILE).unlink()
+    log.write_bytes(left)
+    organized.backfill(tmp_path, DAYS)
+    assert state_of(tmp_path) == state_of(uncut)
+
+
+def test_a_plan_that_cannot_be_saved_is_told_with_its_path_and_what_to_do(
+    organized: Organization, tmp_path: Path
+) -> None:
+    with pytest.raises(BackfillError, match=r"cannot use .*plan\.json\.tmp: .* run the same command again"):
+        organized.backfill(tmp_path, DAYS, told=lambda _: (tmp_path / "history.om.partial/plan.json.tmp").mkdir())
+
+
+def test_a_ledger_that_cannot_be_written_is_told_in_words_of_a_backfill(
+    organized: Organization, tmp_path: Path
+) -> None:
+    def damage(_progress: str) -> None:
+        with closing(sqlite3.connect(tmp_path / "history.om.partial" / STATE_FILE)) as connection:
+            connection.execute("DROP TABLE IF EXISTS account")
+
+    with pytest.raises(BackfillError, match=r"cannot write .*ledger\.sqlite3: .* run the same command again") as told:
+        organized.backfill(tmp_path, DAYS, told=damage)
+    assert "poll" not in str(told.value)
 
 
 def test_a_state_that_is_there_is_never_touched(organized: Organization, tmp_path: Path) -> None:
@@ -250,6 +314,39 @@ def test_an_endpoint_that_the_organization_does_not_have_has_no_history(
     made = organized.backfill(tmp_path, 1)
     assert made.absent == {"usage/decisions"}
     with Store.open(tmp_path / "state") as store:
-        assert {api for api, account in store.load().accounts.items() if account.applied_through} == (
-            ENDPOINTS.keys() - {"usage/decisions"}
-        )
+        # Had it a zero line in the past, all that came since would be counted at once when it appears.
+        assert store.load().accounts.keys() == ENDPOINTS.keys() - {"usage/decisions"}
+
+
+def test_an_endpoint_that_goes_away_in_the_middle_is_not_taken_for_one_that_never_was(
+    organized: Organization, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(progress: str) -> None:
+        if progress.startswith("1 of 2 days"):
+            organized.set_faults(absent_endpoints=["usage/decisions"])
+
+    monkeypatch.setattr(backfilling, "_DAYS_AT_ONCE", 1)
+    with pytest.raises(BackfillError, match="usage/decisions: OpenAI answered for the days up to 2026-11-03 and"):
+        organized.backfill(tmp_path, 2, told=away)
+    organized.set_faults()
+    assert organized.backfill(tmp_path, 2).absent == frozenset()
+
+
+def test_an_api_that_knows_no_hours_gives_the_same_days(
+    organized: Organization, uncut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(query, "_USAGE_LIMITS", {"1d": (7, 31)})
+        made = organized.backfill(tmp_path, DAYS)
+    assert made.absent == frozenset()
+    assert state_of(tmp_path) == state_of(uncut)
+    midnights = [
+        [line for line in (folder / "history.om").read_text().splitlines() if _is_no_hour(line)]
+        for folder in (tmp_path, uncut)
+    ]
+    assert midnights[0] == midnights[1]
+    assert len((tmp_path / "history.om").read_text().splitlines()) == len(midnights[0])
+
+
+def _is_no_hour(line: str) -> bool:
+    return line.startswith("#") or "_total{" not in line or float(line.rpartition(" ")[2]) % DAY < 1

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,9 +84,24 @@ def test_memory_does_not_grow_with_the_days(simulator: RunningSimulator, tmp_pat
         (["--since", days_ago(3), "--until", days_ago(0)], "--until: that day is not over yet"),
         (["--since", days_ago(3), "--prometheus.labels", "job=openai"], "'job=openai' are no labels such as job="),
         (["--since", days_ago(3), "--prometheus.labels", 'project="x"'], "project: the exporter's own labels"),
+        (["--since", days_ago(3), "--prometheus.labels", 'day="x"'], "day: the exporter's own labels"),
+        (["--since", days_ago(3), "--prometheus.labels", 'team="x"'], "team: the exporter's own labels"),
+        (["--since", days_ago(3), "--prometheus.labels", '__name__="x"'], "keeps no labels that begin with __"),
+        (["--since", days_ago(3), "--output", "."], "'.' is no file such as history.om"),
         (["--since", days_ago(3), "--prometheus.labels", 'job="x" instance="y"'], "a comma is missing after job="),
     ],
-    ids=["no such day", "nothing to do", "an open day", "no quotes", "an own label", "no comma"],
+    ids=[
+        "no such day",
+        "nothing to do",
+        "an open day",
+        "no quotes",
+        "an own label",
+        "a gauge's label",
+        "an info's label",
+        "an inner label",
+        "no file",
+        "no comma",
+    ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_asked(
     flags: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -98,6 +114,23 @@ def test_what_makes_no_sense_is_refused_before_anything_is_asked(
     assert status == 2
     assert problem in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hangup_that_is_ignored_stays_ignored_so_that_nohup_does_what_it_is_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # It ends for want of a key, after it has looked after signals.
+        command = ["backfill", "--output", str(tmp_path / "history.om"), "--storage.path", str(tmp_path / "state")]
+        assert main([*command, "--since", days_ago(1)]) == 2
+        assert [signal.getsignal(number) for number in numbers] == [signal.default_int_handler, signal.SIG_IGN]
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def test_labels_are_read_as_prometheus_spells_them() -> None:

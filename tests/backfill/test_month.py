@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.days import month_of
 from exporter.openai_api.endpoints import COSTS
 from exporter.simulator.history import blocks
 from exporter.simulator.history.blocks import Scrape
@@ -237,6 +238,18 @@ def test_usage_of_closed_days_is_there_hour_by_hour(lived: Lived) -> None:
     assert sum(hours) == pytest.approx(float(true), rel=1e-6)
     assert max(hours) < 0.25 * sum(hours)
     assert sum(hour > 0 for hour in hours) > 12
+
+
+def test_a_months_gauge_is_there_for_months_that_the_history_holds_from_their_first_day(lived: Lived) -> None:
+    days = [day for day in lived.true_days if month_of(TODAY) <= day < TODAY]
+    late = TODAY - 10 * 60
+    current = sum(sum(lived.true_days[day].values()) for day in days)
+    [found] = lived.server.query('sum(openai_cost_month_usd{month="current"})', late).values()
+    assert found == pytest.approx(float(current))
+    assert not lived.server.query('openai_cost_month_usd{month="previous"}', late)
+    assert not lived.server.query("openai_cost_month_usd", FIRST + DAY - 10 * 60)
+    assert lived.server.query('openai_cost_day_usd{day="today"}', FIRST + DAY - 10 * 60)
+    assert not lived.server.query('openai_cost_day_usd{day="yesterday"}', FIRST + DAY - 10 * 60)
 
 
 def test_gauges_of_a_closed_day_are_what_the_recording_rules_read_late_on_the_day_after(lived: Lived) -> None:

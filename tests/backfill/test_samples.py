@@ -47,15 +47,15 @@ def test_lines_come_family_by_family_series_by_series_and_in_order_of_time(tmp_p
     assert lines[0].startswith("# HELP openai_cost_usd Billed cost in USD")
 
 
-def test_what_is_forgotten_is_one_apis_samples_after_a_moment(tmp_path: Path) -> None:
+def test_what_is_forgotten_is_one_apis_samples_from_a_moment_on(tmp_path: Path) -> None:
     with Samples(tmp_path, ()) as samples:
         with samples.adding():
-            for moment in (MIDNIGHT, MIDNIGHT + 1):
+            for moment in (MIDNIGHT - 1_000, MIDNIGHT, MIDNIGHT + 1):
                 samples.add("costs", COST, cost("a"), [Point(moment, 1)])
                 samples.add("usage/images", USAGE_IMAGES, IMAGES, [Point(moment, 1)])
-        samples.forget_after("costs", DAY)
+        samples.forget_from("costs", DAY)
         left = [line.split(" ")[-1].strip() for line in samples.lines() if not line.startswith("#")]
-    assert left == [str(DAY), str(DAY), f"{DAY}.001"]
+    assert left == [str(DAY - 1), str(DAY - 1), str(DAY), f"{DAY}.001"]
 
 
 def test_what_is_added_is_there_after_a_restart_whole_or_not_at_all(tmp_path: Path) -> None:
