@@ -29,6 +29,14 @@ _ATTEMPTS: Final = 6
 _SHORTEST_WAIT_SECONDS: Final = 15.0
 _LONGEST_WAIT_SECONDS: Final = 900.0
 
+# So many groups an hour at most: hours have many more rows than days, and an answer beyond 256 MiB is not taken.
+_ROWS_AT_ONCE: Final = 200_000
+
+
+def hours_at_once(days: Answer) -> int:
+    """Return how many hours of days that were read to ask for at once: no hour has more rows than its day."""
+    return max(1, _ROWS_AT_ONCE // max(1, *map(len, days.buckets.values())))
+
 
 class Asking:
     """Asks, and counts what it asked.
@@ -123,7 +131,8 @@ class Asking:
         if endpoint.api in self._without_hours:
             return None
         try:
-            answer = self._ask(endpoint, days.start, days.end, days.grouping, HOURLY)
+            width = HOURLY._replace(per_page=min(HOURLY.per_page, hours_at_once(days)))
+            answer = self._ask(endpoint, days.start, days.end, days.grouping, width)
         except (EndpointAbsent, RequestRefused) as refusal:
             # Its days were answered: it is there, only its hours are not. Younger ones may be.
             if isinstance(refusal, EndpointAbsent) or _earliest(refusal) is None:

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from exporter.attribution import Attribution
-from exporter.backfill.asking import Asking, day_text
+from exporter.backfill.asking import Asking, day_text, hours_at_once
 from exporter.backfill.points import HOURS_PER_DAY, MILLISECONDS, Point, bounds, points_of_day
 from exporter.backfill.samples import Samples, Target
-from exporter.backfill.series import api_of, family_of
+from exporter.backfill.series import api_of, begin_of_period, family_of
 from exporter.backfill.workshop import BackfillError, Plan, Workshop
 from exporter.configuration.sections import Configuration
 from exporter.credentials import admin_key_source, base_url
-from exporter.days import SECONDS_PER_DAY, month_of, previous_month_of
+from exporter.days import SECONDS_PER_DAY
 from exporter.exact import Amount, add
 from exporter.explanation.facts import attribution_of
 from exporter.ledger.counters import SeriesName
@@ -37,8 +37,9 @@ from exporter.openai_api.errors import OpenAIError
 
 _log = logging.getLogger(__name__)
 
-# What is read at once: a week of hours is the most that a page holds, and all that is ever in memory.
+# What is read at once, and all that is ever in memory: a week of hours, the most a page holds, where they are few rows.
 _DAYS_AT_ONCE: Final = 7
+_ROWS_AT_ONCE: Final = 20_000
 # When a live day's gauges are read off by the recording rules, and a little before: they look back five minutes.
 _GAUGES_AT: Final = (23 * 3_600 + 46 * 60, 23 * 3_600 + 50 * 60)
 
@@ -245,8 +246,23 @@ class _Backfill:
     def _make_days(self, endpoint: Endpoint, start: int, stop: int) -> None:
         done = self._ledger.accounts[endpoint.api].applied_through
         start = start if done is None else max(start, done + SECONDS_PER_DAY)
-        if start >= stop:
-            return
+        while start < stop:
+            end = min(start + self._days_at_once(endpoint) * SECONDS_PER_DAY, stop)
+            if not self._make_days_at_once(endpoint, start, end):
+                return
+            start = end
+
+    def _days_at_once(self, endpoint: Endpoint) -> int:
+        """Return how many days may be in memory together, by the newest one that was made."""
+        account = self._ledger.accounts[endpoint.api]
+        if account.applied_through is None:
+            return 1
+        rows = len(account.buckets[account.applied_through].rows) if account.applied_through in account.buckets else 0
+        return max(1, min(_DAYS_AT_ONCE, _ROWS_AT_ONCE // max(1, rows * HOURS_PER_DAY)))
+
+    def _make_days_at_once(self, endpoint: Endpoint, start: int, stop: int) -> bool:
+        """Read days and make them; False where the organization does not have the endpoint."""
+        done = self._ledger.accounts[endpoint.api].applied_through
         self._outside.tell(f"{endpoint.api}: asking for {day_text(start)} to {day_text(stop - 1)}")
         days = self._asking.days(endpoint, start, stop, self._attribution.grouping(endpoint))
         if days is None and done is not None:
@@ -255,7 +271,7 @@ class _Backfill:
                 f"made so far is kept in {self._workshop.folder}: run the same command again to go on."
             )
         if days is None:
-            return
+            return False
         if done is None:
             self._draw_zero_line(endpoint, start)
         if days.rejected:
@@ -268,11 +284,15 @@ class _Backfill:
                     "reasons": ",".join(sorted(days.rejected)),
                 },
             )
-        hours = None
-        if endpoint is not COSTS and not endpoint.is_level and any(days.buckets.values()):
-            hours = self._asking.hours(endpoint, days)
-        for day in range(start, stop, SECONDS_PER_DAY):
-            self._make_day(endpoint, _only(days, day), hours)
+        at_once = max(1, hours_at_once(days) // HOURS_PER_DAY) * SECONDS_PER_DAY
+        for begin in range(start, stop, at_once):
+            part = _only(days, begin, min(begin + at_once, stop))
+            hours = None
+            if endpoint is not COSTS and not endpoint.is_level and any(part.buckets.values()):
+                hours = self._asking.hours(endpoint, part)
+            for day in range(part.start, part.end, SECONDS_PER_DAY):
+                self._make_day(endpoint, _only(part, day, day + SECONDS_PER_DAY), hours)
+        return True
 
     def _draw_zero_line(self, endpoint: Endpoint, first: int) -> None:
         """Count from the first day on. An API that the organization does not have yet is left to the exporter."""
@@ -329,7 +349,7 @@ class _Backfill:
         first = self._first_day()
         for family, series in gauges.items():
             for name, value in series.items():
-                if _begin_of_period(name, day) < first:
+                if begin_of_period(name, day) < first:
                     continue
                 points = [Point((day + second) * MILLISECONDS, value) for second in _GAUGES_AT]
                 self._samples.add(endpoint.api, family, name, points)
@@ -369,21 +389,11 @@ class _Backfill:
         self._outside.tell(f"{days} of {all_days} days made, {self._asking.requests} requests so far")
 
 
-def _begin_of_period(name: SeriesName, day: int) -> int:
-    """Return where the day or month begins that a gauge on `day` is about: half a month is not the month."""
-    begins = {
-        ("day", "yesterday"): day - SECONDS_PER_DAY,
-        ("month", "current"): month_of(day),
-        ("month", "previous"): previous_month_of(day),
-    }
-    return begins.get(name.labels[-1], day)
-
-
-def _only(days: Answer, day: int) -> Answer:
+def _only(days: Answer, start: int, end: int) -> Answer:
     return replace(
         days,
-        start=day,
-        end=day + SECONDS_PER_DAY,
-        buckets={day: days.buckets[day]},
-        quantities={day: days.quantities[day]} if day in days.quantities else {},
+        start=start,
+        end=end,
+        buckets={day: rows for day, rows in days.buckets.items() if start <= day < end},
+        quantities={day: items for day, items in days.quantities.items() if start <= day < end},
     )

@@ -21,8 +21,8 @@ CREATE TABLE IF NOT EXISTS sample (series INTEGER, at INTEGER, value TEXT NOT NU
 """
 _SERIES: Final = "SELECT id, name FROM series WHERE family = ? ORDER BY name"
 _SAMPLES: Final = "SELECT at, value FROM sample WHERE series = ? ORDER BY at"
-# 64 MiB, in SQLite's spelling: enough for a day of very many series, and all the memory that this takes.
-_CACHE: Final = -64 * 1024
+# 16 MiB, in SQLite's spelling: all the memory that samples ever take.
+_CACHE: Final = -16 * 1024
 
 Target = tuple[tuple[str, str], ...]
 """The labels that Prometheus adds to what it scrapes from the exporter."""

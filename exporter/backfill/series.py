@@ -1,7 +1,8 @@
-"""Which API and which family a counter belongs to. Pure."""
+"""Which API and which family a counter belongs to, and which time a gauge. Pure."""
 
 from typing import Final
 
+from exporter.days import SECONDS_PER_DAY, month_of, previous_month_of
 from exporter.ledger.counters import SeriesName
 from exporter.metrics.catalogue import COST, COUNTED, USAGE_COUNTERS, Family, cost_counter, currency_of
 from exporter.openai_api.endpoints import COSTS, USAGE_ENDPOINTS
@@ -23,3 +24,13 @@ def api_of(name: SeriesName) -> str:
 def family_of(name: SeriesName) -> Family:
     """Return a counter's family; every currency of the bill has one."""
     return _FAMILIES.get(name.family) or cost_counter(currency_of(name.family))
+
+
+def begin_of_period(name: SeriesName, day: int) -> int:
+    """Return where the day or month begins that a gauge on `day` is about: half a month is not the month."""
+    begins = {
+        ("day", "yesterday"): day - SECONDS_PER_DAY,
+        ("month", "current"): month_of(day),
+        ("month", "previous"): previous_month_of(day),
+    }
+    return begins.get(name.labels[-1], day)

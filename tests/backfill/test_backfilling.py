@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from exporter.backfill import backfilling, workshop
+from exporter.backfill import asking, backfilling, workshop
 from exporter.backfill.samples import Samples
 from exporter.backfill.workshop import BackfillError
 from exporter.days import day_of
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import STATE_FILE, StateError, Store
+from exporter.openai_api.connection import Connection, Query, Reply
 from exporter.openai_api.endpoints import ENDPOINTS
 from exporter.simulator import query
 from tests.backfill.made import DAY, NOW, TODAY, Organization, organization
@@ -346,6 +347,26 @@ def test_an_api_that_knows_no_hours_gives_the_same_days(
     ]
     assert midnights[0] == midnights[1]
     assert len((tmp_path / "history.om").read_text().splitlines()) == len(midnights[0])
+
+
+def test_hours_of_an_organization_with_very_many_rows_are_asked_for_a_few_at_once(
+    organized: Organization, uncut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = []
+    get = Connection.get
+
+    def watched(connection: Connection, path: str, params: Query, api: str) -> Reply:
+        if ("bucket_width", "1h") in params:
+            pages.append({name: int(value) for name, value in params if value.isdecimal()})
+        return get(connection, path, params, api)
+
+    monkeypatch.setattr(Connection, "get", watched)
+    monkeypatch.setattr(asking, "_ROWS_AT_ONCE", 300)
+    organized.backfill(tmp_path, DAYS)
+    assert (tmp_path / "history.om").read_bytes() == (uncut / "history.om").read_bytes()
+    assert min(page["limit"] for page in pages) < 24
+    assert {page["end_time"] - page["start_time"] for page in pages if page["limit"] < 48} == {DAY}
+    assert {page["end_time"] - page["start_time"] for page in pages} > {DAY}
 
 
 def _is_no_hour(line: str) -> bool:

@@ -17,10 +17,12 @@ from exporter.credentials import BASE_URL_VARIABLE, KEY_VARIABLE
 from exporter.simulator.server import RunningSimulator, running_simulator
 
 _PEAK = """
-import resource, sys
+import pathlib, sys
 from exporter.command_line import main
 status = main(sys.argv[1:])
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not the resource usage, which knows of the process before, too.
+[peak] = [line.split()[1] for line in pathlib.Path("/proc/self/status").open() if line.startswith("VmHWM:")]
+print("peak", peak)
 sys.exit(status)
 """
 
@@ -72,8 +74,9 @@ def test_memory_does_not_grow_with_the_days(simulator: RunningSimulator, tmp_pat
         peaks.append(int(done.stdout.rpartition("peak ")[2]))
     sizes = [(tmp_path / str(number) / "history.om").stat().st_size for number in (7, 35)]
     assert sizes[1] > 4 * sizes[0]
-    # KiB. The bill of the month before is kept for gauges, and there are a few more series.
-    assert peaks[1] - peaks[0] < 16 * 1024
+    # KiB. Samples have a cache, the month before is kept for gauges, and there are a few more series. All that is
+    # written would be several times as much.
+    assert peaks[1] - peaks[0] < 32 * 1024, peaks
 
 
 @pytest.mark.parametrize(
