@@ -272,6 +272,11 @@ class _Backfill:
             )
         if days is None:
             return False
+        if days.answered_at < stop:
+            raise BackfillError(
+                f"by OpenAI's clock {day_text(stop - 1)} is not over yet. Set this machine's clock right; then run the "
+                "same command again, it goes on where it was."
+            )
         if done is None:
             self._draw_zero_line(endpoint, start)
         if days.rejected:

@@ -276,6 +276,14 @@ def test_days_that_the_api_no_longer_holds_are_left_out_with_a_word(
         organized.backfill(tmp_path / "older", 0, since=year_ago - 5 * DAY, until=year_ago - 2 * DAY)
 
 
+def test_a_clock_that_runs_ahead_makes_no_history_of_a_day_that_is_not_over(
+    organized: Organization, tmp_path: Path
+) -> None:
+    with pytest.raises(BackfillError, match="by OpenAI's clock 2026-11-05 is not over yet"):
+        organized.backfill(tmp_path, 1, until=TODAY + DAY)
+    assert not (tmp_path / "history.om").exists()
+
+
 def test_many_refusals_for_asking_too_fast_only_make_it_wait(
     organized: Organization, uncut: Path, tmp_path: Path
 ) -> None:
