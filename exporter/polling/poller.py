@@ -392,6 +392,8 @@ class Poller:
             if api == SPEND_LIMITS:
                 projects = self._projects_to_ask_for_limits(projects, setting)
             self._timetable.check_room(api, 1 + sum(project.status != "archived" for project in projects))
+        else:
+            self._timetable.check_size(api)
         found = read_directory(api, self._directory, setting.configuration, projects)
         with self._lock:
             self._check_still_wanted(setting)

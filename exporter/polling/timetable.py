@@ -25,8 +25,12 @@ _ABSENT_RECHECK_SECONDS: Final = 6 * 3600.0
 _LONGEST_REST_SECONDS: Final = 3600.0
 # A poll that has to wait for the budget looks again this soon.
 _LOOK_AGAIN_SECONDS: Final = 30.0
-# Others give way to it for an hour and a little: if there is no room by then, they would wait in vain.
-_LONGEST_PRECEDENCE_SECONDS: Final = SECONDS_PER_HOUR + 2 * _LOOK_AGAIN_SECONDS
+# Others give way to it for an hour and as long as polls take that are under way: longer they would wait in vain.
+_LONGEST_PRECEDENCE_SECONDS: Final = SECONDS_PER_HOUR + 600.0
+# They do so again this often, or what found no room once would never find any.
+_PRECEDENCE_AGAIN_SECONDS: Final = 6 * 3600.0
+# A list that took more requests than an hour has is tried again this often: they may have been retries.
+_TOO_LARGE_RECHECK_SECONDS: Final = 6 * 3600.0
 
 
 class BudgetTooSmall(OpenAIError):  # noqa: N818 - named for what happened
@@ -54,8 +58,9 @@ class _Entry:
         unquiet_at: when its polls began or last failed, Unix seconds.
         wait: what its own pace makes of it now, in seconds.
         comes_first: see `Demand`.
-        requests: that its newest poll took, 1 before the first.
-        waiting_since: since when its poll waits for the budget, Unix seconds; None if it does not.
+        requests: that its newest poll took, 1 before the first and where no hour has so many.
+        waiting_since: since when its poll waits for the budget, by the steady clock; None if it does not.
+        too_large: the requests that its newest poll took, and when by the steady clock, if no hour has so many.
     """
 
     turn: Turn
@@ -65,6 +70,7 @@ class _Entry:
     comes_first: bool
     requests: int = 1
     waiting_since: float | None = None
+    too_large: tuple[int, float] | None = None
 
 
 class Timetable:
@@ -118,6 +124,7 @@ class Timetable:
             paces[api] = _steadily(polling.costs_interval.total_seconds()) if endpoint is COSTS else usage
         phase = phases(tuple(paces), self._place)
         with self._lock:
+            self._budget = polling.requests_per_hour
             for api in self._entries.keys() - paces.keys():
                 self._self_metrics.poll_interval.remove(api)
             before = self._entries
@@ -128,11 +135,10 @@ class Timetable:
                     unquiet_at=now,
                     wait=pace.interval,
                     comes_first=api == COSTS.api or self._has_rows(api),
-                    requests=before[api].requests if api in before else 1,
+                    requests=before[api].requests if api in before and self._has(before[api].requests) else 1,
                 )
                 for api, pace in paces.items()
             }
-            self._budget = polling.requests_per_hour
             self._shortage_told = False
             self._self_metrics.request_budget.set(float("inf") if self._budget is None else self._budget)
             for api, pace in paces.items():
@@ -145,7 +151,8 @@ class Timetable:
             if self._budget is None or not due:
                 return due
             # Who has waited longest is first among equals.
-            order = sorted(due, key=lambda api: self._precedence(self._entries[api], now))
+            steady = self._steady()
+            order = sorted(due, key=lambda api: self._precedence(self._entries[api], steady))
             begun = {api for api in order if self._begins(api, now, self._budget)}
             return [api for api in due if api in begun]
 
@@ -159,6 +166,7 @@ class Timetable:
         """Look soon whether there is another key."""
         with self._lock:
             if api in self._entries:
+                self._entries[api].waiting_since = None
                 self._entries[api].turn.await_key(now)
 
     def ended(self, api: str) -> None:
@@ -171,7 +179,9 @@ class Timetable:
             if requests:
                 self._spent.add(api, requests, self._steady())
                 if api in self._entries:
-                    self._entries[api].requests = requests
+                    has_room = self._has(requests)
+                    self._entries[api].requests = requests if has_room else 1
+                    self._entries[api].too_large = None if has_room else (requests, self._steady())
 
     def succeeded(self, api: str, now: float) -> None:
         """Wait as long as the API's pace and the budget want it, from `now`, when the poll began."""
@@ -204,6 +214,7 @@ class Timetable:
         """Rest for hours: the organization does not have it."""
         with self._lock:
             entry = self._entries[api]
+            entry.waiting_since = None
             entry.wait = max(entry.pace.interval, _ABSENT_RECHECK_SECONDS)
             entry.comes_first = False
             entry.unquiet_at = now + entry.wait
@@ -228,6 +239,20 @@ class Timetable:
                 raise NoRoomLeftError
             self._reserved[api] = requests
 
+    def check_size(self, api: str) -> None:
+        """Let a list be read unless its newest read, not long ago, took more requests than an hour has.
+
+        Raises:
+            BudgetTooSmall: it did.
+        """
+        with self._lock:
+            too_large = self._entries[api].too_large if api in self._entries else None
+            if too_large is None or self._budget is None:
+                return
+            requests, found_at = too_large
+            if self._steady() - found_at < _TOO_LARGE_RECHECK_SECONDS:
+                raise BudgetTooSmall(api, requests, self._budget)
+
     def postpone(self, api: str, now: float) -> None:
         """Look again soon whether the hour has room for a poll."""
         with self._lock:
@@ -235,7 +260,7 @@ class Timetable:
                 return
             entry = self._entries[api]
             if entry.waiting_since is None:
-                entry.waiting_since = now
+                entry.waiting_since = self._steady()
                 self._self_metrics.polls_postponed.labels(api).inc()
             entry.turn.postpone(now, min(entry.pace.interval, _LOOK_AGAIN_SECONDS))
             self._tell_shortage()
@@ -267,29 +292,34 @@ class Timetable:
             self._tell_shortage()
         return stretch
 
-    def _precedence(self, entry: _Entry, now: float) -> tuple[bool, float]:
-        return not entry.comes_first, now if entry.waiting_since is None else entry.waiting_since
+    def _has(self, requests: int) -> bool:
+        return self._budget is None or requests <= self._budget
+
+    def _precedence(self, entry: _Entry, steady: float) -> tuple[bool, float]:
+        return not entry.comes_first, -_waited(entry, steady)
 
     def _begins(self, api: str, now: float, budget: int) -> bool:
         entry = self._entries[api]
-        if self._gives_way(entry, now) or not self._fits(api, budget):
+        if self._gives_way(entry) or not self._fits(api, budget):
             self.postpone(api, now)
             return False
         self._reserved[api] = entry.requests
         return True
 
-    def _gives_way(self, entry: _Entry, now: float) -> bool:
+    def _gives_way(self, entry: _Entry) -> bool:
         """Tell whether another poll of the rest has waited longer: small ones must not keep a large one out."""
-        waited = 0.0 if entry.waiting_since is None else now - entry.waiting_since
+        steady = self._steady()
         return not entry.comes_first and any(
-            other.waiting_since is not None
-            and not other.comes_first
-            and waited < now - other.waiting_since <= _LONGEST_PRECEDENCE_SECONDS
+            not other.comes_first
+            and _waited(other, steady) > _waited(entry, steady)
+            and _waited(other, steady) % _PRECEDENCE_AGAIN_SECONDS <= _LONGEST_PRECEDENCE_SECONDS
             for other in self._entries.values()
         )
 
     def _fits(self, api: str, budget: int) -> bool:
-        return fits(api, self._demands(), budget, self._spent.within_the_hour(self._steady()) + self._reserved)
+        # What it is expected to send itself counts once, also where a poll was to begin and did not.
+        reserved = Counter({other: requests for other, requests in self._reserved.items() if other != api})
+        return fits(api, self._demands(), budget, self._spent.within_the_hour(self._steady()) + reserved)
 
     def _tell_shortage(self) -> None:
         if self._shortage_told:
@@ -301,6 +331,10 @@ class Timetable:
             "what is in use; allow more with polling.requests_per_hour, or ask for less",
             extra={"requests_per_hour": self._budget, "wanted_per_hour": round(wanted)},
         )
+
+
+def _waited(entry: _Entry, steady: float) -> float:
+    return 0.0 if entry.waiting_since is None else steady - entry.waiting_since
 
 
 def _steadily(interval: float) -> Pace:
