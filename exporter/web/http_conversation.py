@@ -15,7 +15,16 @@ import h11
 from exporter.web.limits import Limits
 from exporter.web.messages import Handler, RawHead, Request, RequestEndedError, Response, WantsStream
 from exporter.web.places import Client, Places
-from exporter.web.plain_channel import LARGE_ANSWER_BYTES, SLICE_BYTES, Writer, bound_unsent, first, rest, untaken_bytes
+from exporter.web.plain_channel import (
+    LARGE_ANSWER_BYTES,
+    SLICE_BYTES,
+    Writer,
+    bound_unsent,
+    first,
+    reset_on_close,
+    rest,
+    untaken_bytes,
+)
 from exporter.web.tls_channel import READ_BYTES, Reader
 
 _log = logging.getLogger(__name__)
@@ -275,10 +284,20 @@ class Conversation:
                 except TimeoutError as error:
                     raise AnswerNotTakenError from error
         except _RefusedError as refusal:
+            self._show_that_it_is_cut(head)
             # It is too late to say so.
             raise ClientGoneError from refusal
+        except BaseException:
+            self._show_that_it_is_cut(head)
+            raise
         finally:
             await _close(body)
+
+    def _show_that_it_is_cut(self, head: h11.Response) -> None:
+        """Reset a connection whose end is the answer's: nothing else tells this end from the right one."""
+        has_length = any(name == b"content-length" for name, _ in head.headers)
+        if self._http.their_http_version == b"1.0" and not has_length:
+            reset_on_close(self._writer.transport.get_extra_info("socket"))
 
     async def _send(self, *events: _Outgoing, patient: bool = False) -> None:
         """Write events and wait until they are handed over whole; `patient` as for `_taken`."""

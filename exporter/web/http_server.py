@@ -6,7 +6,6 @@ import logging
 import resource
 import socket
 import ssl
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from exporter.web.http_conversation import AnswerNotTakenError, ClientGoneError,
 from exporter.web.limits import DEFAULT_LIMITS, Limits
 from exporter.web.messages import Handler, WantsStream, wants_none
 from exporter.web.places import Places
-from exporter.web.plain_channel import PlainChannel, Writer, bound_unsent
+from exporter.web.plain_channel import PlainChannel, Writer, bound_unsent, reset_on_close
 from exporter.web.protection import Protection
 from exporter.web.tls_channel import READ_BYTES, Reader, TlsChannel
 from exporter.web.tls_context import allows
@@ -29,7 +28,6 @@ _log = logging.getLogger(__name__)
 _BACKLOG: Final = 1024
 _PAUSE_AFTER_FAILED_ACCEPT: Final = 0.05
 _SECONDS_BETWEEN_WARNINGS: Final = 60.0
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class HttpServer:
@@ -232,9 +230,7 @@ class _Connection:
 
     def _drop_what_is_unsent(self) -> None:
         """Close with a reset: what a slow reader has not taken would stay in the kernel for minutes."""
-        # A transport that has lost its connection has closed the socket already.
-        if self._socket.fileno() >= 0:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        reset_on_close(self._socket)
 
 
 def _within_open_files(limits: Limits) -> Limits:

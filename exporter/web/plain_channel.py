@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import socket
+import struct
 import sys
 import termios
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ LARGE_ANSWER_BYTES: Final = 1024 * 1024
 _UNSENT_BYTES: Final = 128 * 1024
 # The same for one of few large ones. Each time the kernel is full, the rest waits for the client and the interpreter.
 _UNSENT_BYTES_OF_FEW: Final = 4 * 1024 * 1024
+
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 _MOST_PIECES: Final = 64
 """In one call of the system; Linux takes 1024."""
@@ -60,6 +63,13 @@ def bound_unsent(connection: socket.socket, *, one_of_few: bool = False) -> None
         # Who is slow to take megabytes must not pass for somebody who takes nothing: see untaken_bytes.
         most = _UNSENT_BYTES_OF_FEW if one_of_few and sys.platform == "linux" else _UNSENT_BYTES
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most)
+
+
+def reset_on_close(connection: socket.socket) -> None:
+    """Let the connection's end be a reset: the kernel drops what the client has not taken, and the client knows."""
+    # A transport that has lost its connection has closed the socket already.
+    if connection.fileno() >= 0:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
 def untaken_bytes(connection: socket.socket) -> int:

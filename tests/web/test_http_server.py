@@ -107,6 +107,20 @@ def test_a_cut_answer_ends_where_it_stands(address: Address, caplog: pytest.LogC
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@pytest.mark.parametrize("path", ["/cut", "/failing-stream"])
+def test_a_stream_that_is_cut_does_not_look_whole_where_answers_end_with_the_connection(
+    address: Address, path: str
+) -> None:
+    with connected(address) as client:
+        client.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        with pytest.raises(ConnectionResetError):
+            read_to_the_end(client)
+
+
+def test_a_stream_that_ends_ends_with_the_connection_for_who_knows_no_chunks(address: Address) -> None:
+    assert ask(address, b"GET /streamed HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\none,two")
+
+
 def test_a_stream_that_fails_is_cut_and_told_to_the_log(address: Address, caplog: pytest.LogCaptureFixture) -> None:
     received = ask(address, b"GET /failing-stream HTTP/1.1\r\nHost: a\r\n\r\n")
     assert received.endswith(b"half\r\n")
