@@ -29,13 +29,8 @@ _ATTEMPTS: Final = 6
 _SHORTEST_WAIT_SECONDS: Final = 15.0
 _LONGEST_WAIT_SECONDS: Final = 900.0
 
-# So many groups an hour at most: hours have many more rows than days, and an answer beyond 256 MiB is not taken.
-_ROWS_AT_ONCE: Final = 200_000
-
-
-def hours_at_once(days: Answer) -> int:
-    """Return how many hours of days that were read to ask for at once: no hour has more rows than its day."""
-    return max(1, _ROWS_AT_ONCE // max(1, *map(len, days.buckets.values())))
+# Of hours: an answer beyond 256 MiB is not taken.
+_ROWS_PER_PAGE: Final = 200_000
 
 
 class Asking:
@@ -131,7 +126,9 @@ class Asking:
         if endpoint.api in self._without_hours:
             return None
         try:
-            width = HOURLY._replace(per_page=min(HOURLY.per_page, hours_at_once(days)))
+            # No hour has more rows than its day.
+            most_rows = max(1, *map(len, days.buckets.values()))
+            width = HOURLY._replace(per_page=max(1, min(HOURLY.per_page, _ROWS_PER_PAGE // most_rows)))
             answer = self._ask(endpoint, days.start, days.end, days.grouping, width)
         except (EndpointAbsent, RequestRefused) as refusal:
             # Its days were answered: it is there, only its hours are not. Younger ones may be.

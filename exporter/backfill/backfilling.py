@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter.attribution import Attribution
-from exporter.backfill.asking import Asking, day_text, hours_at_once
+from exporter.backfill.asking import Asking, day_text
 from exporter.backfill.points import HOURS_PER_DAY, MILLISECONDS, Point, bounds, points_of_day
 from exporter.backfill.samples import Samples, Target
 from exporter.backfill.series import api_of, begin_of_period, family_of
@@ -289,14 +289,11 @@ class _Backfill:
                     "reasons": ",".join(sorted(days.rejected)),
                 },
             )
-        at_once = max(1, hours_at_once(days) // HOURS_PER_DAY) * SECONDS_PER_DAY
-        for begin in range(start, stop, at_once):
-            part = _only(days, begin, min(begin + at_once, stop))
-            hours = None
-            if endpoint is not COSTS and not endpoint.is_level and any(part.buckets.values()):
-                hours = self._asking.hours(endpoint, part)
-            for day in range(part.start, part.end, SECONDS_PER_DAY):
-                self._make_day(endpoint, _only(part, day, day + SECONDS_PER_DAY), hours)
+        hours = None
+        if endpoint is not COSTS and not endpoint.is_level and any(days.buckets.values()):
+            hours = self._asking.hours(endpoint, days)
+        for day in range(start, stop, SECONDS_PER_DAY):
+            self._make_day(endpoint, _only(days, day), hours)
         return True
 
     def _draw_zero_line(self, endpoint: Endpoint, first: int) -> None:
@@ -394,11 +391,11 @@ class _Backfill:
         self._outside.tell(f"{days} of {all_days} days made, {self._asking.requests} requests so far")
 
 
-def _only(days: Answer, start: int, end: int) -> Answer:
+def _only(days: Answer, day: int) -> Answer:
     return replace(
         days,
-        start=start,
-        end=end,
-        buckets={day: rows for day, rows in days.buckets.items() if start <= day < end},
-        quantities={day: items for day, items in days.quantities.items() if start <= day < end},
+        start=day,
+        end=day + SECONDS_PER_DAY,
+        buckets={day: days.buckets[day]},
+        quantities={day: days.quantities[day]} if day in days.quantities else {},
     )
