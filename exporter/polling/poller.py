@@ -370,11 +370,14 @@ class Poller:
                 if unknown and self._missing_names.may_be_read(api, self._clock()):
                     self.poll(api)
                     if self._names_can_be_had(api):
-                        self._missing_names.stay_missing(api, unknown - self._ledger.directory[api].keys())
+                        nameless = unknown - self._ledger.directory[api].keys()
+                        self._missing_names.stay_missing(api, nameless, self._clock())
 
     def _ids_without_name(self, api: str, answer: Answer) -> frozenset[str]:
         known = self._ledger.directory[api].keys()
-        return self._missing_names.of(api, answer, known) if self._names_can_be_had(api) else frozenset()
+        if not self._names_can_be_had(api):
+            return frozenset()
+        return self._missing_names.of(api, answer, known, self._clock())
 
     def _names_can_be_had(self, api: str) -> bool:
         # A reload may switch it off at any moment.

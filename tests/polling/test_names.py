@@ -50,7 +50,7 @@ def test_apis_that_meet_a_new_project_at_the_same_moment_all_wait_for_its_name(
     assert not named_by_their_id(living)
 
 
-def test_ids_that_stay_unknown_make_the_directory_be_read_no_more_than_once_a_minute(
+def test_ids_that_stay_unknown_make_the_directory_be_read_ever_less_often(
     start: Start, organization: Organization
 ) -> None:
     living = start("polling: {usage_interval: 10s, costs_interval: 10s, directory_interval: 1d}")
@@ -58,7 +58,8 @@ def test_ids_that_stay_unknown_make_the_directory_be_read_no_more_than_once_a_mi
         living.poller.poll_due()
         for _ in range(30):
             living.pass_time(10)
-    assert living.requests("projects") == 6
+    # At once, and after about one and two minutes more.
+    assert 2 <= living.requests("projects") <= 4
     living.assert_exact()
 
 

@@ -10,7 +10,7 @@ from exporter.metrics.self_metrics import SelfMetrics
 from exporter.openai_api.endpoints import COSTS
 from exporter.polling.timetable import Timetable
 from tests.polling.conftest import StartScripted
-from tests.polling.scripted_organization import BEGAN
+from tests.polling.scripted_organization import BEGAN, Spent, Used
 
 MINUTE, HOUR = 60, 3_600
 LISTS = ("projects", "users", "rate_limits")
@@ -156,3 +156,27 @@ def test_a_list_that_took_more_requests_than_an_hour_has_fails_and_says_so_and_i
         exporter.pass_time(MINUTE)
     assert organization.requests["users"] > 1
     assert exporter.gauge("openai_exporter_poll_success", "api")["users"] == 1
+
+
+def test_a_project_that_no_list_names_takes_the_budget_from_nobody(start_scripted: StartScripted) -> None:
+    exporter = start_scripted("polling: {requests_per_hour: 80}")
+    organization = exporter.organization
+
+    def answer_in_ten_pages(api: str) -> None:
+        if api == "projects" and organization.observer is not None:
+            for _ in range(9):
+                organization.observer.answered(api, "200", 0.0)
+
+    organization.before_answer = answer_in_ten_pages
+    organization.spent = [Spent("1.5")]
+    exporter.pass_time()
+    before = organization.requests.copy()
+    for minute in range(120):
+        if minute == 60:
+            before = organization.requests.copy()
+        organization.used = [Used(minute + 1_000, project="proj_gone")]
+        exporter.pass_time(MINUTE)
+    asked = organization.requests - before
+    assert asked["projects"] <= 5
+    assert asked["usage/completions"] >= 25
+    assert asked[COSTS.api] >= 2
