@@ -67,7 +67,7 @@ class Reply:
         answered_at: Unix seconds by the API's clock, or by ours if it sent none.
     """
 
-    body: bytes
+    body: bytes | bytearray
     answered_at: int
 
 
@@ -280,7 +280,8 @@ class Connection:
                 return BadAnswer(api, f"the answer is larger than {self._bounds.body} bytes")
             if self._monotonic() > deadline:
                 return _Fault("error", "the answer was not complete in time")
-        return Reply(bytes(body), answered_at)
+        # Not copied once more: no scrape gets its turn while a large answer is.
+        return Reply(body, answered_at)
 
     def _read_refusal(self, response: httpx.Response, key: AdminKey, deadline: float) -> Refusal:
         body = bytearray()

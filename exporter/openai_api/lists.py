@@ -73,7 +73,7 @@ def read_list(connection: Api, path: str, query: Query, api: str, model: type[En
     raise BadAnswer(api, f"the list has more than {_MOST_PAGES} pages")
 
 
-def parse_answer(body: bytes, api: str, model: type[ParsedType]) -> ParsedType:
+def parse_answer(body: bytes | bytearray, api: str, model: type[ParsedType]) -> ParsedType:
     """Read a whole answer that is one JSON object.
 
     Raises:

@@ -1,5 +1,6 @@
 """One page of a usage or costs read: bytes to buckets of raw rows. Pure."""
 
+import codecs
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,10 @@ from exporter.openai_api.bucket_widths import DAILY, BucketWidth
 
 # Longer whole numbers stay Decimals: 1e999999 must not be written out.
 _LONGEST_WHOLE_NUMBER: Final = 40
+
+
+# Bytes, or characters, that are worked on in one go: no scrape gets its turn meanwhile.
+_SLICE: Final = 1 << 20
 
 
 class _Bucket(BaseModel):
@@ -57,7 +62,7 @@ class Page:
     cursor: str | None
 
 
-def parse_page(body: bytes, width: BucketWidth = DAILY) -> Page:
+def parse_page(body: bytes | bytearray, width: BucketWidth = DAILY) -> Page:
     """Read a page of buckets of one width.
 
     Raises:
@@ -90,7 +95,7 @@ def _spelled(bucket: _Bucket) -> str:
     return json.dumps(bucket.results, sort_keys=True, default=str)
 
 
-def parse_json(body: bytes) -> object:
+def parse_json(body: bytes | bytearray) -> object:
     """Read JSON with exact numbers: whole ones as int, however they are spelled, others as Decimal.
 
     Half characters become U+FFFD: JSON can spell them, but nothing behind this point could write them.
@@ -99,9 +104,9 @@ def parse_json(body: bytes) -> object:
         NotAPageError: it is no JSON.
     """
     try:
-        text = body.decode("utf-8")
+        text = _decoded(body)
         # The plain search first: it is many times faster, and hardly any answer has an escape.
-        if "\\u" in text and _SURROGATE.search(text):
+        if _has_escape(text) and _SURROGATE.search(text):
             text = _ESCAPE.sub(lambda escape: "\ufffd" if escape[2] else escape[0], text)
         parsed: object = json.loads(
             text, parse_float=_exact_number, parse_constant=_refuse_constant, object_hook=_as_it_is
@@ -115,6 +120,17 @@ def parse_json(body: bytes) -> object:
         return parsed
     # Raised here, not above: the decoder's own error carries the whole document.
     raise NotAPageError(flaw)
+
+
+def _decoded(body: bytes | bytearray) -> str:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    size = len(body)
+    return "".join([decoder.decode(body[at : at + _SLICE], at + _SLICE >= size) for at in range(0, size, _SLICE)])
+
+
+def _has_escape(text: str) -> bool:
+    # One more character: what is looked for has two.
+    return any(text.find("\\u", at, at + _SLICE + 1) >= 0 for at in range(0, len(text), _SLICE))
 
 
 def _validated(frame: object) -> _Page:

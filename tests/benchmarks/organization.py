@@ -69,6 +69,9 @@ def project(number: int) -> str:
     return f"proj_{number:024d}"
 
 
+_PIECE: Final = 1 << 16
+
+
 class OneAnswer:
     """Gives the same answer to whoever asks, until it is exchanged."""
 
@@ -76,7 +79,8 @@ class OneAnswer:
         self.body = body
 
     def __call__(self, _: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, content=self.body)
+        # In pieces, as a network gives it.
+        return httpx.Response(200, content=(self.body[at : at + _PIECE] for at in range(0, len(self.body), _PIECE)))
 
 
 def endpoint_of(request: httpx.Request) -> Endpoint | None:

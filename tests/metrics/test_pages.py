@@ -14,6 +14,7 @@ from exporter.attribution import Attribution
 from exporter.configuration.loading import parse_configuration
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import DirectoryEntry, Store
+from exporter.metrics import snapshot
 from exporter.metrics.catalogue import FAMILIES, INFO_GAUGES, MONEY_GAUGES, Kind
 from exporter.metrics.self_metrics import SelfMetrics
 from exporter.metrics.snapshot import Pages, Snapshot, SnapshotBuilder, Surroundings
@@ -73,6 +74,14 @@ def attribution_of(ledger: Ledger) -> Attribution:
 
 def snapshot_of(ledger: Ledger) -> Snapshot:
     return SnapshotBuilder().build(ledger, attribution_of(ledger), NOON + 3600)
+
+
+def test_a_page_is_the_same_in_whatever_slices_it_is_made(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = snapshot_of(ledger)
+    monkeypatch.setattr(snapshot, "_SLICE", 7)
+    sliced = snapshot_of(ledger)
+    assert (sliced.text.plain, sliced.openmetrics.plain) == (whole.text.plain, whole.openmetrics.plain)
+    assert gzip.decompress(b"".join(sliced.text.ending_with(b"end\n", gzip=True))) == whole.text.plain + b"end\n"
 
 
 EVERYTHING = """

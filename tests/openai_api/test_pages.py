@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.openai_api import pages
 from exporter.openai_api.pages import NotAPageError, parse_json, parse_page
 from tests.openai_api.stand_ins import AUGUST, DAY, bucket, page
 
@@ -127,3 +128,19 @@ def test_any_text_is_read_and_half_characters_can_be_written_afterwards(text: st
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     assert "\ufffd" in read.encode().decode() or read == whole
     assert [c for c in read if c != "\ufffd"] == [c for c in whole if c != "\ufffd"]
+
+
+@pytest.mark.parametrize("slice_bytes", [1, 2, 3, 7])
+def test_where_a_long_answer_is_cut_for_decoding_does_not_matter(
+    slice_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "_SLICE", slice_bytes)
+    text = '{"é": "日本 😀", "half": "' + "\\ud83d" + '", "whole": "' + "\\ud83d\\ude00" + '"}'
+    assert parse_json(text.encode()) == {
+        "é": "日本 😀",
+        "half": "\ufffd",
+        "whole": "😀",
+    }
+    for broken in (b'"\xc3', b'"\xff"', b""):
+        with pytest.raises(NotAPageError):
+            parse_json(broken)
