@@ -112,12 +112,12 @@ def test_one_model_is_told_at_an_old_price(day: TracedDay) -> None:
 
 
 def test_another_provider_s_calls_are_counted_and_are_no_part_of_the_comparison(day: TracedDay) -> None:
-    elsewhere = {"provider": "anthropic", "workflow": day.extras.workflow}
+    elsewhere = {"provider": "mistral", "workflow": day.extras.workflow}
     assert on_the_page(day, "aitracer_trace_requests_total", **elsewhere, status="ok") == day.extras.elsewhere
     assert on_the_page(day, "aitracer_trace_cost_usd_total", **elsewhere) == day.extras.elsewhere
     models = {dict(pairs).get("model") for pairs in day.recorded}
     assert OLD_PRICE_MODEL in models
-    assert "claude-opus-5" not in models
+    assert "mistral-large-3" not in models
 
 
 def test_calls_without_a_cost_are_told_as_such(day: TracedDay) -> None:

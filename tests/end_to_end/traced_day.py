@@ -209,8 +209,8 @@ class _Story:
         tokens = {"promptTokens": extras.input_tokens, "completionTokens": extras.output_tokens}
         uncosted: dict[str, Any] = {"model": extras.model, "metrics": tokens}
         elsewhere: dict[str, Any] = {
-            "model": "claude-opus-5",
-            "provider": "anthropic",
+            "model": "mistral-large-3",
+            "provider": "mistral",
             "metrics": {**tokens, "estimatedCostUsd": 1.0},
         }
         calls: list[dict[str, Any]] = [uncosted] * extras.uncosted + [elsewhere] * extras.elsewhere
