@@ -4,8 +4,6 @@ import contextlib
 import os
 import re
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from exporter.trace_gateway.copies import MEBIBYTE, Copies
 from tests.trace_gateway.forwarded import COUNTED_PATH
+from tests.trace_gateway.gateway_process import gateway_process
 from tests.web.loopback import Address, connected
 
 pytestmark = pytest.mark.skipif(
@@ -184,28 +184,16 @@ class Gateway:
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
     flow = Flow()
-    with generous_upstream(flow) as url:
-        flags = [f"--upstream={url}", f"--web.listen-address={HERE}:0"]
-        with subprocess.Popen(
-            [sys.executable, "-m", "exporter", "trace-gateway", *flags],
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-            env={"NO_PROXY": "*"},
-        ) as process:
-            try:
-                assert process.stderr is not None
-                listening = re.search(r"address=http://(\S+):(\d+)", process.stderr.readline())
-                assert listening is not None
-                started = Gateway((listening[1], int(listening[2])), process.pid, flow)
-                # What it needs for any body at all.
-                for path in ("/other", COUNTED_PATH):
-                    started.grows_by(partial(started.put, path, MEBIBYTE))
-                    started.grows_by(partial(started.get, path, MEBIBYTE))
-                yield started
-            finally:
-                process.terminate()
-                process.communicate(timeout=PATIENCE)
+    with generous_upstream(flow) as url, gateway_process(f"--upstream={url}") as running:
+        parts = urlsplit(running.url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        started = Gateway((parts.hostname, parts.port), running.process, flow)
+        # What it needs for any body at all.
+        for path in ("/other", COUNTED_PATH):
+            started.grows_by(partial(started.put, path, MEBIBYTE))
+            started.grows_by(partial(started.get, path, MEBIBYTE))
+        yield started
 
 
 def test_large_bodies_of_several_clients_and_a_slow_upstream_take_none(gateway: Gateway) -> None:

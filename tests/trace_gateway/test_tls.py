@@ -3,12 +3,9 @@
 import asyncio
 import contextlib
 import logging
-import re
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from exporter.trace_gateway.gateway import Gateway, GatewayOptions
 from exporter.trace_gateway.upstream import upstream_address
 from tests.trace_gateway.forwarded import COUNTED_PATH, OK, Recorder, running_forwarding, scripted_upstream
+from tests.trace_gateway.gateway_process import gateway_process
 from tests.web.certificates import PASSWORD, Certificates, hashed
 from tests.web.loopback import PATIENCE, ask, read_to_the_end, read_until, status_of
 
@@ -161,27 +159,6 @@ def test_an_upstream_behind_a_proxy_is_spoken_to_through_a_tunnel_that_sees_noth
     assert b"akt_secret" not in head
 
 
-@contextmanager
-def command(upstream: str, web_config_file: Path) -> Iterator[str]:
-    """Run the command until the end of the block; yields where it listens."""
-    flags = [f"--upstream={upstream}", f"--web.config.file={web_config_file}", f"--web.listen-address={HERE}:0"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "exporter", "trace-gateway", *flags],
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        env={"NO_PROXY": "*"},
-    ) as gateway:
-        try:
-            assert gateway.stderr is not None
-            listening = re.search(r"address=(\S+)", gateway.stderr.readline())
-            assert listening is not None
-            yield listening[1]
-        finally:
-            gateway.terminate()
-            gateway.communicate(timeout=PATIENCE * 3)
-
-
 def test_client_certificates_hold_for_everything_and_passwords_for_the_gateways_own_pages(tmp_path: Path) -> None:
     certificates = Certificates(tmp_path)
     file = certificates.configure(
@@ -192,8 +169,11 @@ def test_client_certificates_hold_for_everything_and_passwords_for_the_gateways_
     )
     file.chmod(0o600)
     known, unknown = certificates.client_context("application.test"), certificates.client_context()
-    with scripted_upstream(lambda _: OK) as upstream, command(upstream.url, file) as url:
-        with httpx.Client(base_url=url, verify=known, timeout=PATIENCE * 3) as client:
+    with (
+        scripted_upstream(lambda _: OK) as upstream,
+        gateway_process(f"--upstream={upstream.url}", f"--web.config.file={file}") as running,
+    ):
+        with httpx.Client(base_url=running.url, verify=known, timeout=PATIENCE * 3) as client:
             # A password's user too, if that is what AITracer wants.
             for authorization in ("Bearer akt_secret", "Basic cHJvbWV0aGV1czp4"):
                 answer = client.post(COUNTED_PATH, content=b"{}", headers={"Authorization": authorization})
@@ -211,7 +191,7 @@ def test_client_certificates_hold_for_everything_and_passwords_for_the_gateways_
         ]
         for path in (COUNTED_PATH, "/metrics"):
             with pytest.raises(httpx.TransportError), httpx.Client(verify=unknown, timeout=PATIENCE * 3) as client:
-                client.post(f"{url}{path}", content=b"{}", auth=("prometheus", PASSWORD))
+                client.post(f"{running.url}{path}", content=b"{}", auth=("prometheus", PASSWORD))
         assert len(upstream.received) == 2
 
 
