@@ -264,7 +264,7 @@ def shown(builder: SnapshotBuilder, known: dict[str, Account], world: World) -> 
     attribution = Attribution(projects, api_keys=KEYS, rules=configuration.workflows)
     stand_in = SimpleNamespace(accounts=known, book=CounterBook({}, 1000))
     snapshot = builder.build(cast("Ledger", stand_in), attribution, world.today + 60, Surroundings(configuration))
-    page = snapshot.text.plain.decode()
+    page = b"".join(snapshot.text.plain).decode()
     billed = re.findall(r'^openai_budget_spend_usd\{budget="(\w+)".* (\S+)$', page, re.MULTILINE)
     estimated = dict(re.findall(r'^openai_budget_estimated_spend_usd\{budget="(\w+)".* (\S+)$', page, re.MULTILINE))
     limits = re.findall(r'^openai_budget_limit_usd\{budget="(\w+)"', page, re.MULTILINE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from exporter.days import SECONDS_PER_DAY, day_of
 from exporter.exact import add_each, subtract
@@ -65,13 +66,14 @@ def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, re
         held_bucket = buckets.get(day)
         before = held_bucket.rows if held_bucket else NO_ROWS
         regrouped = held_bucket is not None and held_bucket.grouping != answer.grouping
-        if rows == before and not regrouped:
-            continue
         counted = before
         if regrouped and held_bucket is not None:
             counted = credit(before, rows, common_grain(endpoint.dimensions, held_bucket.grouping, answer.grouping))
             changed[day] = dict.fromkeys(before, None) | dict(rows)
-        for key, delta in _differences(counted, rows, zero).items():
+        differences = _differences(counted, rows, zero)
+        if not differences and not regrouped:
+            continue
+        for key, delta in differences.items():
             if not regrouped:
                 changed.setdefault(day, {})[key] = rows.get(key)
             if key in rows:
@@ -136,8 +138,10 @@ def _differences(before: Rows, after: Rows, zero: RowValues) -> dict[RowKey, Row
         # A new row of zeros is news too: a level that fell.
         if values != old:
             differences[key] = tuple(map(subtract, values, old or zero))
-    for key in before.keys() - after.keys():
-        differences[key] = tuple(map(subtract, zero, before[key]))
+    # Not by sets of keys: to make them takes long in one go, and no scrape gets its turn meanwhile.
+    for key, values in before.items():
+        if key not in after:
+            differences[key] = tuple(map(subtract, zero, values))
     return differences
 
 
@@ -145,7 +149,7 @@ def _post(net: Rows, held: Rows, zero: RowValues) -> tuple[dict[RowKey, RowValue
     """Turn net changes into postings that never fall: a fall is held back, later growth absorbs it first."""
     postings: dict[RowKey, RowValues] = {}
     still_held = dict(held)
-    for key in net.keys() | held.keys():
+    for key in chain(net, (key for key in held if key not in net)):
         owed = held.get(key, zero)
         growth = tuple(map(subtract, net.get(key, zero), owed))
         if any(value > 0 for value in growth):

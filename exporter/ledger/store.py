@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -23,6 +24,7 @@ from exporter.permissions import THIS_PROCESS, Use
 STATE_FILE: Final = "ledger.sqlite3"
 LOCK_FILE: Final = "ledger.lock"
 SCHEMA_VERSION: Final = 2
+_LINES_AT_ONCE: Final = 200
 # Tells our file from any other SQLite file: "OUEx".
 APPLICATION_ID: Final = 0x4F554578
 
@@ -196,14 +198,14 @@ class Store:
             self._write_quantities(account, settlement.repriced)
             if account.held is not held_before and account.held != held_before:
                 connection.execute("DELETE FROM held WHERE api = ?", (account.api,))
-                connection.executemany(
+                self._write_many(
                     "INSERT INTO held VALUES (?, ?, ?)",
                     (
                         (account.api, _encode_key(endpoint, key), _encode_values(endpoint, values))
                         for key, values in account.held.items()
                     ),
                 )
-            connection.executemany(
+            self._write_many(
                 "INSERT INTO counter VALUES (?, ?, ?, 0) "
                 "ON CONFLICT (family, labels) DO UPDATE SET total = excluded.total",
                 ((name.family, json.dumps(name.labels), str(total)) for name, total in totals.items()),
@@ -211,26 +213,26 @@ class Store:
 
     def save_shown(self, names: Iterable[SeriesName]) -> None:
         """Remember that these series' values are exposed: after a restart they must never stand at 0 again."""
-        with self._transaction() as connection:
-            connection.executemany(
+        with self._transaction():
+            self._write_many(
                 "UPDATE counter SET shown = 1 WHERE family = ? AND labels = ?",
                 ((name.family, json.dumps(name.labels)) for name in names),
             )
 
     def save_directory(self, kind: str, entries: Mapping[str, DirectoryEntry]) -> None:
         """Remember names by kind and id, so that a restart posts under the names it used before."""
-        with self._transaction() as connection:
-            connection.executemany(
+        with self._transaction():
+            self._write_many(
                 "INSERT OR REPLACE INTO directory VALUES (?, ?, ?, ?)",
                 ((kind, identifier, entry.name, entry.status) for identifier, entry in entries.items()),
             )
 
     def _write_rows(self, endpoint: Endpoint, day: int, rows: Mapping[RowKey, RowValues | None]) -> None:
-        self._connection.executemany(
+        self._write_many(
             "DELETE FROM row WHERE api = ? AND day = ? AND key = ?",
             ((endpoint.api, day, _encode_key(endpoint, key)) for key, values in rows.items() if values is None),
         )
-        self._connection.executemany(
+        self._write_many(
             "INSERT OR REPLACE INTO row VALUES (?, ?, ?, ?)",
             (
                 (endpoint.api, day, _encode_key(endpoint, key), _encode_values(endpoint, values))
@@ -242,13 +244,23 @@ class Store:
     def _write_quantities(self, account: Account, days: Iterable[int]) -> None:
         for day in days:
             self._connection.execute("DELETE FROM billed WHERE api = ? AND day = ?", (account.api, day))
-            self._connection.executemany(
+            self._write_many(
                 "INSERT INTO billed VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     (account.api, day, item.line_item, item.unit, str(billed.usd), str(billed.quantity))
                     for item, billed in account.quantities.get(day, {}).items()
                 ),
             )
+
+    def _write_many(self, statement: str, lines: Iterable[tuple[object, ...]]) -> None:
+        """Execute a statement once for each line.
+
+        SQLite gives the interpreter away at each line, too briefly for who waits for it to wake up, but enough to let
+        the wait begin again. While a batch of lines is made ready nothing of the kind happens, and scrapes come in.
+        """
+        left = iter(lines)
+        while batch := list(islice(left, _LINES_AT_ONCE)):
+            self._connection.executemany(statement, batch)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

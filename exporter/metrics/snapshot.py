@@ -49,28 +49,28 @@ _SLICE: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A page without its per-scrape end, plain and compressed.
+    """A page without its per-scrape end, plain and compressed, both in pieces.
 
     The compressor has taken in `plain` and been flushed: a copy of it compresses what is appended.
     """
 
-    plain: bytes
-    compressed: bytes
+    plain: tuple[bytes, ...]
+    compressed: tuple[bytes, ...]
     compressor: Any
 
     @classmethod
-    def of(cls, plain: bytes) -> "Body":
+    def of(cls, plain: tuple[bytes, ...]) -> "Body":
         """Compress a page."""
         compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-        compressed = compressor.compress(plain) + compressor.flush(zlib.Z_SYNC_FLUSH)
-        return cls(plain, compressed, compressor)
+        compressed = [*map(compressor.compress, plain), compressor.flush(zlib.Z_SYNC_FLUSH)]
+        return cls(plain, tuple(filter(None, compressed)), compressor)
 
     def ending_with(self, end: bytes, *, gzip: bool) -> Sequence[bytes]:
         """Return the whole page: this body, then `end`. With `gzip` it is one gzip member."""
         if not gzip:
-            return self.plain, end
+            return *self.plain, end
         compressor = self.compressor.copy()
-        return self.compressed, compressor.compress(end) + compressor.flush()
+        return *self.compressed, compressor.compress(end) + compressor.flush()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +152,12 @@ class SnapshotBuilder:
             for family in (*USAGE_COUNTERS, COST)
         }
         blocks.append((SERIES_LIMIT, render_samples(limits)))
+        # Both formats share the samples' bytes.
+        encoded = [(family, _encoded(samples)) for family, samples in blocks]
         return Snapshot(
             today,
-            _body(blocks, openmetrics=False),
-            _body(blocks, openmetrics=True),
+            _body(encoded, openmetrics=False),
+            _body(encoded, openmetrics=True),
             frozenset(dict(name.labels)["model"] for name in gauges.get(UNPRICED_TOKENS, {})),
         )
 
@@ -201,14 +203,19 @@ def _held_back(accounts: Mapping[str, Account]) -> dict[SeriesName, Amount]:
     }
 
 
-def _body(blocks: Sequence[tuple[Family, str]], *, openmetrics: bool) -> Body:
-    page = bytearray()
-    for family, samples in blocks:
-        if samples:
-            page += render_header(family, openmetrics=openmetrics).encode()
-            for start in range(0, len(samples), _SLICE):
-                page += samples[start : start + _SLICE].encode()
-    return Body.of(bytes(page))
+def _body(blocks: Sequence[tuple[Family, tuple[bytes, ...]]], *, openmetrics: bool) -> Body:
+    return Body.of(
+        tuple(
+            piece
+            for family, samples in blocks
+            if samples
+            for piece in (render_header(family, openmetrics=openmetrics).encode(), *samples)
+        )
+    )
+
+
+def _encoded(samples: str) -> tuple[bytes, ...]:
+    return tuple(samples[start : start + _SLICE].encode() for start in range(0, len(samples), _SLICE))
 
 
 def _lines_in(text: str) -> int:

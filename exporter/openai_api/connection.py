@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final, Protocol, Self
@@ -11,7 +11,15 @@ import httpx
 import tenacity
 
 from exporter.openai_api.admin_key import AdminKey
-from exporter.openai_api.errors import BadAnswer, KeyRefused, OpenAIError, RequestRefused, Unreachable, quoted
+from exporter.openai_api.errors import (
+    AnswerTooLarge,
+    BadAnswer,
+    KeyRefused,
+    OpenAIError,
+    RequestRefused,
+    Unreachable,
+    quoted,
+)
 from exporter.openai_api.headers import http_date, retry_after
 from exporter.openai_api.refusal import Refusal, parse_refusal
 
@@ -19,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 Query = tuple[tuple[str, str], ...]
 
+_PIECE_BYTES: Final = 1_048_576
 _ERROR_BODY_BYTES: Final = 65_536
 _LAST_PORT: Final = 65_535
 _KEY_REFUSED: Final = frozenset({401, 403})
@@ -63,11 +72,11 @@ class Reply:
     """A complete answer with status 200.
 
     Attributes:
-        body: decompressed.
+        body: decompressed, in pieces.
         answered_at: Unix seconds by the API's clock, or by ours if it sent none.
     """
 
-    body: bytes | bytearray
+    body: Sequence[bytes]
     answered_at: int
 
 
@@ -273,15 +282,21 @@ class Connection:
         return BadAnswer(api, f"an unexpected status came (HTTP {status})")
 
     def _read_body(self, response: httpx.Response, api: str, answered_at: int, deadline: float) -> _Outcome:
-        body = bytearray()
+        # Never put together: no scrape gets its turn while a large answer is copied.
+        body: list[bytes] = []
+        piece = bytearray()
+        size = 0
         for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > self._bounds.body:
-                return BadAnswer(api, f"the answer is larger than {self._bounds.body} bytes")
+            piece += chunk
+            size += len(chunk)
+            if len(piece) >= _PIECE_BYTES:
+                body.append(bytes(piece))
+                piece.clear()
+            if size > self._bounds.body:
+                return AnswerTooLarge(api, f"the answer is larger than {self._bounds.body} bytes")
             if self._monotonic() > deadline:
                 return _Fault("error", "the answer was not complete in time")
-        # Not copied once more: no scrape gets its turn while a large answer is.
-        return Reply(body, answered_at)
+        return Reply((*body, bytes(piece)), answered_at)
 
     def _read_refusal(self, response: httpx.Response, key: AdminKey, deadline: float) -> Refusal:
         body = bytearray()

@@ -90,6 +90,10 @@ class BadAnswer(OpenAIError):  # noqa: N818 - named for what happened
         super().__init__(api, what_came, what_to_do)
 
 
+class AnswerTooLarge(BadAnswer):
+    """An answer of more bytes than are read; one to a smaller question may do."""
+
+
 class RequestRefused(OpenAIError):  # noqa: N818 - named for what happened
     """Any other 4xx: asking the same again gives the same.
 

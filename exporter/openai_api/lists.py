@@ -1,7 +1,7 @@
 """Cursor lists of the organization API: all entries of a list, page by page, whole or not at all."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -73,14 +73,14 @@ def read_list(connection: Api, path: str, query: Query, api: str, model: type[En
     raise BadAnswer(api, f"the list has more than {_MOST_PAGES} pages")
 
 
-def parse_answer(body: bytes | bytearray, api: str, model: type[ParsedType]) -> ParsedType:
+def parse_answer(body: Sequence[bytes], api: str, model: type[ParsedType]) -> ParsedType:
     """Read a whole answer that is one JSON object.
 
     Raises:
         BadAnswer: it is no JSON or has another shape; the message says where, never what stands there.
     """
     try:
-        return model.model_validate(parse_json(body))
+        return model.model_validate(parse_json(*body))
     except NotAPageError as flaw:
         what_came = str(flaw)
     except ValidationError as error:

@@ -16,8 +16,10 @@ from exporter.openai_api.bucket_widths import DAILY, BucketWidth
 _LONGEST_WHOLE_NUMBER: Final = 40
 
 
-# Bytes, or characters, that are worked on in one go: no scrape gets its turn meanwhile.
+# Characters that are looked through in one go: no scrape gets its turn meanwhile.
 _SLICE: Final = 1 << 20
+# The same of rows that are forgotten.
+_ROWS_AT_ONCE: Final = 500
 
 
 class _Bucket(BaseModel):
@@ -57,18 +59,24 @@ class Page:
         cursor: for the next page, None if there is none.
     """
 
-    rows_by_start: Mapping[int, Sequence[object]]
+    rows_by_start: Mapping[int, list[object]]
     has_more: bool
     cursor: str | None
 
+    def forget_rows(self, start: int) -> None:
+        """Drop the rows of one bucket, bit by bit; left to the end of the page, scrapes would wait until all are."""
+        rows = self.rows_by_start[start]
+        while rows:
+            del rows[-_ROWS_AT_ONCE:]
 
-def parse_page(body: bytes | bytearray, width: BucketWidth = DAILY) -> Page:
-    """Read a page of buckets of one width.
+
+def parse_page(*body: bytes, width: BucketWidth = DAILY) -> Page:
+    """Read a page of buckets of one width, whole or in pieces.
 
     Raises:
         NotAPageError: it is no JSON or has another shape.
     """
-    page = _validated(parse_json(body))
+    page = _validated(parse_json(*body))
     rows_by_start: dict[int, list[object]] = {}
     for bucket in _without_repeats(page.data):
         rows_by_start.setdefault(width.start_of(bucket.start_time), []).extend(bucket.results)
@@ -95,8 +103,8 @@ def _spelled(bucket: _Bucket) -> str:
     return json.dumps(bucket.results, sort_keys=True, default=str)
 
 
-def parse_json(body: bytes | bytearray) -> object:
-    """Read JSON with exact numbers: whole ones as int, however they are spelled, others as Decimal.
+def parse_json(*body: bytes) -> object:
+    """Read JSON, whole or in pieces, with exact numbers: whole ones as int, however spelled, others as Decimal.
 
     Half characters become U+FFFD: JSON can spell them, but nothing behind this point could write them.
 
@@ -112,7 +120,7 @@ def parse_json(body: bytes | bytearray) -> object:
             text, parse_float=_exact_number, parse_constant=_refuse_constant, object_hook=_as_it_is
         )
     except json.JSONDecodeError as error:
-        flaw = f"the answer is no JSON (line {error.lineno}, column {error.colno}, {len(body)} bytes in all)"
+        flaw = f"the answer is no JSON (line {error.lineno}, column {error.colno}, {sum(map(len, body))} bytes in all)"
     except (ValueError, ArithmeticError, RecursionError):
         # Among them: text that is not UTF-8, figures without end, brackets without end.
         flaw = "the answer is no JSON that can be read"
@@ -122,10 +130,9 @@ def parse_json(body: bytes | bytearray) -> object:
     raise NotAPageError(flaw)
 
 
-def _decoded(body: bytes | bytearray) -> str:
+def _decoded(body: Sequence[bytes]) -> str:
     decoder = codecs.getincrementaldecoder("utf-8")()
-    size = len(body)
-    return "".join([decoder.decode(body[at : at + _SLICE], at + _SLICE >= size) for at in range(0, size, _SLICE)])
+    return "".join([*map(decoder.decode, body), decoder.decode(b"", final=True)])
 
 
 def _has_escape(text: str) -> bool:

@@ -12,7 +12,15 @@ from exporter.openai_api.answer import Answer, Quantities, RowKey, RowValues
 from exporter.openai_api.bucket_widths import DAILY, BucketWidth
 from exporter.openai_api.connection import Query, Reply
 from exporter.openai_api.endpoints import Endpoint
-from exporter.openai_api.errors import BadAnswer, EndpointAbsent, KeyRefused, RequestRefused, quoted
+from exporter.openai_api.errors import (
+    AnswerTooLarge,
+    BadAnswer,
+    EndpointAbsent,
+    KeyRefused,
+    RequestRefused,
+    quoted,
+)
+from exporter.openai_api.page_sizes import PageSizes
 from exporter.openai_api.pages import NotAPageError, Page, parse_page
 from exporter.openai_api.refusal import (
     Refusal,
@@ -75,6 +83,7 @@ class _Walk:
     seen: set[int] = field(default_factory=set)
     cursors: set[str] = field(default_factory=set)
     answered_at: int = 0
+    most_bytes_per_bucket: float = 0.0
 
 
 class _RefusedGrouping(NamedTuple):
@@ -97,7 +106,7 @@ class WindowReader:
         self._connection = connection
         self._clock = clock
         self._refused: dict[str, dict[str, _RefusedGrouping]] = {}
-        self._limits: dict[tuple[str, BucketWidth], int] = {}
+        self._page_sizes = PageSizes()
         # When each was last warned of; one entry per API, for every API may be read by a thread of its own.
         self._rejections_told: dict[str, dict[str, float]] = {}
         self._lost_history_told: dict[str, float] = {}
@@ -147,7 +156,7 @@ class WindowReader:
             start if needed_from is None else needed_from,
             end,
             tuple(name for name in endpoint.dimensions if name in grouping and name not in refused),
-            self._limits.get((endpoint.api, width), width.per_page),
+            self._page_sizes.limit(endpoint.api, width),
             width,
         )
         for _ in range(_MOST_FALLBACKS):
@@ -159,6 +168,12 @@ class WindowReader:
                 if endpoint.may_be_absent and refusal.status in _ABSENT:
                     raise EndpointAbsent(endpoint.api, refusal.status or 0, refusal.message) from None
                 raise
+            except AnswerTooLarge as flaw:
+                if request.limit == 1:
+                    raise
+                _log.info("asking for one bucket at a time", extra={"api": endpoint.api, "reason": str(flaw)})
+                self._page_sizes.be_smallest(endpoint.api, width)
+                request = replace(request, limit=1)
         raise BadAnswer(endpoint.api, f"OpenAI refused {_MOST_FALLBACKS} ways to ask, each for another reason")
 
     def _smaller_request(self, request: _Request, error: RequestRefused) -> _Request:
@@ -175,7 +190,7 @@ class WindowReader:
                 return self._request_after_refused_grouping(request, dropped, first_start_of_grouping(refusal), error)
             limit = smaller_limit(refusal, request.limit)
             if limit is not None:
-                self._limits[endpoint.api, request.width] = limit
+                self._page_sizes.allow(endpoint.api, request.width, limit)
                 return replace(request, limit=limit)
         if endpoint.may_be_absent and error.status in _ABSENT:
             raise EndpointAbsent(endpoint.api, error.status, error.message) from None
@@ -257,11 +272,14 @@ class WindowReader:
         for number in range((request.end - request.start) // request.width.seconds + 2):
             reply = self._ask(request, cursor, number + 1)
             try:
-                page = parse_page(reply.body, request.width)
+                page = parse_page(*reply.body, width=request.width)
             except NotAPageError as flaw:
                 raise BadAnswer(api, f"page {number + 1}: {flaw}") from None
             # The first page's time: all the others are at least as fresh.
             walk.answered_at = walk.answered_at or reply.answered_at
+            if page.rows_by_start:
+                size = sum(map(len, reply.body)) / len(page.rows_by_start)
+                walk.most_bytes_per_bucket = max(walk.most_bytes_per_bucket, size)
             has_news = _take(walk, page, request)
             if not page.has_more:
                 break
@@ -273,6 +291,7 @@ class WindowReader:
             cursor = page.cursor
         else:
             _check_newest_bucket(walk, request, stopped_by)
+        self._page_sizes.measure(api, request.width, walk.most_bytes_per_bucket)
         self._log_rejections(api, walk)
         return Answer(
             api=api,
@@ -292,7 +311,7 @@ def _is_due(told_at: float | None, interval: float, now: float) -> bool:
 
 
 def _take(walk: _Walk, page: Page, request: _Request) -> bool:
-    """Add the buckets of a page that no earlier page had; tell whether there was any."""
+    """Add the buckets of a page that no earlier page had, and drop their rows; tell whether there was any."""
     new = [start for start in page.rows_by_start if start not in walk.seen]
     walk.seen.update(new)
     for start in new:
@@ -304,6 +323,7 @@ def _take(walk: _Walk, page: Page, request: _Request) -> bool:
             walk.rejected += rows.rejected
             for reason, where in rows.first_rejected.items():
                 walk.first_rejected.setdefault(reason, f"{_day(start)}.{where}")
+            page.forget_rows(start)
     return bool(new)
 
 

@@ -1,7 +1,7 @@
 """Raw rows of one day to exact values by key, for every endpoint. Pure; nothing is dropped without a count."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from functools import lru_cache
 from operator import attrgetter
@@ -22,8 +22,8 @@ INVALID_VALUE: Final = "invalid_value"
 MISSING_AMOUNT: Final = "missing_amount"
 INVALID_QUANTITY: Final = "invalid_quantity"
 
-# No scrape gets its turn while rows are validated together: these are some milliseconds' work.
-_ROWS_AT_ONCE: Final = 500
+# No scrape gets its turn while rows are validated together: these are a millisecond's work.
+_ROWS_AT_ONCE: Final = 50
 # The one currency that prices are in.
 _PRICED_CURRENCY: Final = "usd"
 
@@ -97,38 +97,37 @@ def read_rows(endpoint: Endpoint, grouping: Sequence[str], rows: Sequence[object
 
 def _validated(
     endpoint: Endpoint, reading: _Reading, rows: Sequence[object], day: DayRows
-) -> Sequence[tuple[int, object]]:
+) -> Iterator[tuple[int, object]]:
     """Validate in bulk, which is several times faster, and one by one only to single out the bad ones."""
-    indexes: list[int] = []
-    known: list[object] = []
-    for index, row in enumerate(rows):
-        if not isinstance(row, dict):
-            day.reject(NOT_AN_OBJECT, f"results.{index}")
-        elif row.get("object") != endpoint.result_object:
-            day.reject(UNKNOWN_OBJECT, f"results.{index}.object")
-        else:
-            indexes.append(index)
-            known.append(row)
-    good: list[tuple[int, object]] = []
-    for start in range(0, len(known), _ROWS_AT_ONCE):
-        some, places = known[start : start + _ROWS_AT_ONCE], indexes[start : start + _ROWS_AT_ONCE]
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        indexes: list[int] = []
+        known: list[object] = []
+        for index, row in enumerate(rows[start : start + _ROWS_AT_ONCE], start):
+            if not isinstance(row, dict):
+                day.reject(NOT_AN_OBJECT, f"results.{index}")
+            elif row.get("object") != endpoint.result_object:
+                day.reject(UNKNOWN_OBJECT, f"results.{index}.object")
+            else:
+                indexes.append(index)
+                known.append(row)
         try:
-            good += zip(places, reading.all_rows.validate_python(some), strict=True)
+            validated = reading.all_rows.validate_python(known)
         except ValidationError:
-            good += _validated_one_by_one(reading, places, some, day)
-    return good
+            yield from _validated_one_by_one(reading, indexes, known, day)
+        else:
+            yield from zip(indexes, validated, strict=True)
 
 
 def _validated_one_by_one(
     reading: _Reading, indexes: Sequence[int], rows: Sequence[object], day: DayRows
-) -> Sequence[tuple[int, object]]:
-    good: list[tuple[int, object]] = []
+) -> Iterator[tuple[int, object]]:
     for index, row in zip(indexes, rows, strict=True):
         try:
-            good.append((index, reading.one_row.validate_python(row)))
+            validated = reading.one_row.validate_python(row)
         except ValidationError as error:
             day.reject(INVALID_VALUE, f"results.{index}.{field_path(error)}")
-    return good
+        else:
+            yield index, validated
 
 
 @lru_cache(maxsize=256)

@@ -21,7 +21,7 @@ _UNSENT_BYTES_OF_FEW: Final = 4 * 1024 * 1024
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
-_MOST_PIECES: Final = 64
+_MOST_PIECES: Final = 512
 """In one call of the system; Linux takes 1024."""
 
 

@@ -1,8 +1,10 @@
 """An organization as bytes that are ready before anything is measured: rows of completions as OpenAI spells them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Final
+from urllib.parse import parse_qsl
 
 import httpx
 
@@ -24,15 +26,14 @@ ROWS_PER_COMBINATION: Final = DAYS * len(TIERS)
 _TODAY: Final = NOON - NOON % SECONDS_PER_DAY
 
 
-def completions(combinations: int, version: int) -> bytes:
-    """Return a poll's one page: each combination of project and model in three service tiers on four days.
+def completions(combinations: int, version: int) -> Sequence[bytes]:
+    """Return a poll's buckets: each combination of project and model in three service tiers on four days.
 
     The series of a combination are as many as its rows. Every value of every row is larger in a later version.
     """
     days = (_TODAY - (DAYS - 1 - number) * SECONDS_PER_DAY for number in range(DAYS))
     rows = [_row(number, tier, version) for number in range(combinations) for tier in TIERS]
-    buckets = ", ".join(json.dumps(bucket(0, start=day)).replace("[]", f"[{', '.join(rows)}]") for day in days)
-    return json.dumps(page([])).replace('"data": []', f'"data": [{buckets}]').encode()
+    return [json.dumps(bucket(0, start=day)).replace("[]", f"[{', '.join(rows)}]").encode() for day in days]
 
 
 def _row(number: int, tier: str, version: int) -> str:
@@ -73,14 +74,33 @@ _PIECE: Final = 1 << 16
 
 
 class OneAnswer:
-    """Gives the same answer to whoever asks, until it is exchanged."""
+    """Gives the same buckets to whoever asks, until they are exchanged, as many on a page as are asked for."""
 
-    def __init__(self, body: bytes) -> None:
-        self.body = body
+    def __init__(self, buckets: Sequence[bytes]) -> None:
+        self.buckets = buckets
 
-    def __call__(self, _: httpx.Request) -> httpx.Response:
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        query = dict(parse_qsl(request.url.query.decode()))
+        first = int(query.get("page", 0))
+        last = min(first + int(query["limit"]), len(self.buckets))
         # In pieces, as a network gives it.
-        return httpx.Response(200, content=(self.body[at : at + _PIECE] for at in range(0, len(self.body), _PIECE)))
+        return httpx.Response(200, content=chain.from_iterable(map(_pieces, self._page(first, last))))
+
+    def whole(self) -> bytes:
+        """Return all buckets on one page."""
+        return b"".join(self._page(0, len(self.buckets)))
+
+    def _page(self, first: int, last: int) -> Iterator[bytes]:
+        head, tail = json.dumps(page([], str(last) if last < len(self.buckets) else None)).split("[]")
+        yield f"{head}[".encode()
+        for number in range(first, last):
+            yield b", " if number > first else b""
+            yield self.buckets[number]
+        yield f"]{tail}".encode()
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    return (text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
 
 
 def endpoint_of(request: httpx.Request) -> Endpoint | None:

@@ -202,7 +202,7 @@ def _serve(combinations: int, folder: Path, pipe: "Pipe[object, object]") -> Non
         def poll() -> None:
             number = 0
             while not stop.is_set():
-                answer.body = newer[number % 2]
+                answer.buckets = newer[number % 2]
                 number += 1
                 at_work.poll(COMPLETIONS.api)
 

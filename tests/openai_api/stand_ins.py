@@ -111,7 +111,8 @@ class ScriptedApi:
         answer = self.answer(dict(params), grouping)
         if isinstance(answer, OpenAIError):
             raise answer
-        return Reply(answer if isinstance(answer, bytes) else json.dumps(answer).encode(), self.answered_at)
+        body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        return Reply([body], self.answered_at)
 
 
 def pages(*frames: object, answered_at: int = AUGUST + 2 * DAY) -> ScriptedApi:

@@ -82,7 +82,7 @@ class ScriptedOrganization:
             raise Unreachable(api, "no answer")
         endpoint = ENDPOINTS.get(api)
         answer = self._listed(path, api) if endpoint is None else self._page(endpoint, params)
-        return Reply(json.dumps(answer).encode(), int(self.clock()))
+        return Reply([json.dumps(answer).encode()], int(self.clock()))
 
     def _listed(self, path: str, api: str) -> object:
         match path.removeprefix("/organization/").split("/"):

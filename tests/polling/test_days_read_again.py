@@ -78,7 +78,7 @@ class Bill:
 
     def month(self) -> dict[tuple[str, str], float]:
         """Return what the month gauge says by workflow and month."""
-        text = self.poller.pages.snapshot.text.plain.decode()
+        text = b"".join(self.poller.pages.snapshot.text.plain).decode()
         sums: dict[tuple[str, str], float] = {}
         for line in text.splitlines():
             if line.startswith("openai_cost_month_usd{"):
