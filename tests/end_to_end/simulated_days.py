@@ -157,15 +157,14 @@ class SimulatedDays:
             labels = dict(name.labels)
             if not counter.shown:
                 sums[measure_of(name.family, labels)] += Decimal(counter.value)
-        for family in text_string_to_metric_families(self.page()):
-            for sample in family.samples:
-                if sample.name == "openai_exporter_held_back":
-                    measure = sample.labels["measure"]
-                    token_type = measure.removesuffix("_tokens").rpartition("_")[0]
-                    measure = token_type if measure.endswith("_tokens") else measure
-                    sums[sample.labels["api"], measure] -= _decimal(sample.value)
-                elif sample.name.endswith("_total") and sample.name.startswith(("openai_usage_", "openai_cost_")):
-                    sums[measure_of(sample.name, sample.labels)] += _decimal(sample.value)
+        page = self.page()
+        for _, labels, value in samples_of(page, "openai_exporter_held_back"):
+            measure = labels["measure"]
+            token_type = measure.removesuffix("_tokens").rpartition("_")[0]
+            measure = token_type if measure.endswith("_tokens") else measure
+            sums[labels["api"], measure] -= _decimal(value)
+        for family, labels, value in samples_of(page, "openai_(?:usage|cost)_[a-z_]+_total"):
+            sums[measure_of(family, labels)] += _decimal(value)
         return {measure: amount for measure, amount in sums.items() if amount}
 
     def truth(self, as_of: float) -> dict[tuple[str, str], Decimal]:
@@ -197,6 +196,16 @@ def simulated_days(state: Path, began: int, *, renamed_at: int) -> Iterator[Simu
             yield days
         finally:
             days.exporter.close()
+
+
+def samples_of(page: str, name: str) -> list[tuple[str, dict[str, str], float]]:
+    """Return the names, labels and values of the samples whose names match: to parse a whole page takes long."""
+    lines = re.findall(rf"^{name}[ {{].*$", page, re.MULTILINE)
+    return [
+        (sample.name, sample.labels, sample.value)
+        for family in text_string_to_metric_families("".join(f"{line}\n" for line in lines))
+        for sample in family.samples
+    ]
 
 
 def true_measures(api: str, row: dict[str, object]) -> dict[str, Decimal]:

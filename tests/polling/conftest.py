@@ -7,7 +7,7 @@ import pytest
 
 from exporter.simulator.clock import SettableClock
 from exporter.simulator.server import running_simulator
-from tests.polling.living import BEGAN, RENAMED, Living, Organization
+from tests.polling.living import ARCHIVED, BEGAN, PROJECTS, RENAMED, Living, Organization
 from tests.polling.scripted_organization import Exporter
 from tests.polling.small_organization import BEGAN as SMALL_BEGAN
 from tests.polling.small_organization import small_organization
@@ -19,7 +19,7 @@ StartScripted = Callable[[str], Exporter]
 @pytest.fixture(scope="package")
 def _running() -> Iterator[Organization]:
     clock = SettableClock(BEGAN)
-    with running_simulator(clock=clock, renamed_at=RENAMED) as simulator:
+    with running_simulator(clock=clock, renamed_at=RENAMED, archived_at=ARCHIVED, projects=PROJECTS) as simulator:
         yield Organization(clock, simulator)
 
 

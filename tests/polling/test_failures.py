@@ -7,7 +7,7 @@ import pytest
 
 from exporter.openai_api.endpoints import ENDPOINTS
 from tests.polling.conftest import Start
-from tests.polling.living import DAY, HOUR, MINUTE, Living, Organization
+from tests.polling.living import BEGAN, DAY, HOUR, MINUTE, Living, Organization
 
 DOWN = [{"prefix": "/v1/", "status": 503}]
 
@@ -32,6 +32,8 @@ def test_a_failed_poll_changes_nothing_but_health_metrics(start: Start, organiza
 
 
 def test_the_poll_after_an_outage_of_days_covers_all_that_was_missed(start: Start, organization: Organization) -> None:
+    # The month turns meanwhile.
+    organization.clock.set(BEGAN - 3 * DAY)
     living = start("")
     living.poller.poll_due()
     organization.set_faults(status=DOWN)
