@@ -79,14 +79,14 @@ class CounterBook:
             postings: what each series grows by; 0 for one that is only to be exposed.
             sizes: how large each series is, where that is not what it grows by: at the zero line nothing grows.
         """
-        by_size = {**postings, **(sizes or {})}
+        known_sizes = {} if sizes is None else sizes
         totals: dict[SeriesName, Amount] = {}
         overflowed: Tally[str] = Tally()
         taken: Tally[str] = Tally()
         # Only new ones compete for room. To put all in order would be long, and hold up scrapes.
         old = [posting for posting in postings.items() if posting[0] in self.counters]
         new = [posting for posting in postings.items() if posting[0] not in self.counters]
-        new.sort(key=lambda posting: (-by_size[posting[0]], posting[0]))
+        new.sort(key=lambda posting: (-known_sizes.get(posting[0], posting[1]), posting[0]))
         for name, amount in chain(old, new):
             target = name
             if name not in self.counters:

@@ -84,7 +84,9 @@ class Ledger:
         before = self.accounts[answer.api]
         settlement = settle(ENDPOINTS[answer.api], before, answer, now=int(now), revision_days=revision_days)
         sizes = _by_series(answer.api, settlement.emerged, series_of)
-        postings = dict.fromkeys(sizes, 0) | _by_series(answer.api, settlement.postings, series_of)
+        postings = _by_series(answer.api, settlement.postings, series_of)
+        for name in sizes:
+            postings.setdefault(name, 0)
         return Planned(before, settlement, self.book.plan(postings, sizes))
 
     def take_over(self, planned: Planned, *, now: float, steady: float | None = None) -> Applied:

@@ -18,7 +18,7 @@ class Settlement:
     """What an answer comes to.
 
     Attributes:
-        account: the account after it.
+        account: the account after it; the one before where nothing is new.
         postings: what counters grow by, per row key; never negative.
         changed: by day, the rows whose values changed; None where a row is gone.
         repriced: the days whose quantities changed.
@@ -91,17 +91,20 @@ def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, re
         present = {key for rows in answer.buckets.values() for key in rows}
         held = move_held(held, net, present, common_grain(endpoint.dimensions, account.grouping, answer.grouping))
     postings, held = _post(net, held, zero)
+    settled = Account(
+        api=account.api,
+        covered_from=kept_from,
+        applied_through=applied_through,
+        grouping=answer.grouping,
+        buckets={day: bucket for day, bucket in buckets.items() if day >= kept_from},
+        quantities=quantities,
+        held=held,
+        changed_at=now if any(changed.values()) or account.changed_at is None else account.changed_at,
+    )
     return Settlement(
-        account=Account(
-            api=account.api,
-            covered_from=kept_from,
-            applied_through=applied_through,
-            grouping=answer.grouping,
-            buckets={day: bucket for day, bucket in buckets.items() if day >= kept_from},
-            quantities=quantities,
-            held=held,
-            changed_at=now if any(changed.values()) or account.changed_at is None else account.changed_at,
-        ),
+        # The very same object tells everybody that nothing is new. Days that did not change are the same too, so that
+        # no rows are compared here.
+        account=account if not changed and settled == account else settled,
         postings=postings,
         changed=changed,
         emerged=emerged,

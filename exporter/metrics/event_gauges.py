@@ -108,23 +108,18 @@ def _add_period(  # noqa: PLR0913 - what, of which rows, and which period it is
     for day in days:
         for counters, values in day:
             members.setdefault(id(counters), (counters, []))[1].append(values)
-    sums: dict[tuple[int, SeriesName], Amount] = {}
     for counters, of_days in members.values():
         for place, counter in enumerate(counters):
-            if counter is None:
-                continue
+            family = None if counter is None else _gauge_of(endpoint, place, counter, label)
             amounts = [values[place] for values in of_days if values[place]]
-            if amounts:
-                sums[place, counter] = add(sums.get((place, counter), 0), total(amounts))
-    for (place, counter), value in sums.items():
-        family = _gauge_of(endpoint, place, counter, label)
-        if family is None:
-            continue
-        labels = book.exposed_name(counter).labels
-        series = gauges.setdefault(family, {})
-        for each in _PERIODS[label]:
-            name = SeriesName(family.name, (*labels, (label, each)))
-            series[name] = add(series.get(name, 0), value if each == period else 0)
+            if counter is None or family is None or not amounts:
+                continue
+            value = total(amounts)
+            labels = book.exposed_name(counter).labels
+            series = gauges.setdefault(family, {})
+            for each in _PERIODS[label]:
+                name = SeriesName(family.name, (*labels, (label, each)))
+                series[name] = add(series.get(name, 0), value if each == period else 0)
 
 
 def _gauge_of(endpoint: Endpoint, place: int, counter: SeriesName, label: str) -> Family | None:

@@ -111,7 +111,7 @@ class SnapshotBuilder:
     def __init__(self) -> None:
         self._order: defaultdict[tuple[str, str], SampleOrder] = defaultdict(SampleOrder)
         # Rendered: most polls change one API's gauges, and rendering all of them is what a poll costs.
-        self._gauges: dict[str, tuple[tuple[Account, Attribution, int, tuple[int, int]], dict[Family, str]]] = {}
+        self._gauges: dict[str, tuple[Account, tuple[object, ...], dict[Family, str]]] = {}
         self._day_sums = DaySums()
         self._line_items: tuple[Account, dict[SeriesName, Amount]] | None = None
         self._money = MoneyGauges()
@@ -180,16 +180,17 @@ class SnapshotBuilder:
         texts: dict[Family, list[str]] = {family: [] for family in EVENT_GAUGES}
         for api, account in ledger.accounts.items():
             # A full family folds what it does not know: that depends on how many series there are, and may be.
-            basis = (account, attribution, today, (len(ledger.book.counters), ledger.book.limit))
+            basis = (attribution, today, len(ledger.book.counters), ledger.book.limit)
             known = self._gauges.get(api)
-            if known is None or any(new is not old and new != old for new, old in zip(basis, known[0], strict=True)):
+            if known is None or known[0] is not account or known[1] != basis:
                 gauges = event_gauges(ENDPOINTS[api], account, attribution, ledger.book, today, day_sums=self._day_sums)
                 known = (
+                    account,
                     basis,
                     {family: self._order[api, family.name].render(samples) for family, samples in gauges.items()},
                 )
                 self._gauges[api] = known
-            for family, text in known[1].items():
+            for family, text in known[2].items():
                 texts.setdefault(family, []).append(text)
         return [(family, "".join(parts)) for family, parts in texts.items()]
 

@@ -1,22 +1,46 @@
 """How a large poll and the scrapes meanwhile share the one interpreter."""
 
 import gc
+import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 # A scrape of a large page waits for the interpreter some fifteen times: whenever it has waited for kernel or client.
 # With Python's own 5 ms that takes longer than all else. Two large polls at once cost no more processor time by it.
 _LONGEST_WAIT_SECONDS: Final = 0.0001
 _SECONDS_BETWEEN_COLLECTIONS: Final = 3600.0
+# Below the web server's 0, as a thread that can wait; high enough that a busy machine still lets polls go on.
+_NICENESS_OF_POLLS: Final = 5
+_ROWS_FORGOTTEN_AT_ONCE: Final = 500
 
 
 def let_scrapes_interrupt() -> None:
-    """Let whoever waits for the interpreter have it soon. It holds for the whole process."""
+    """Let whoever waits for the interpreter have it soon, and a processor before this thread and those it starts.
+
+    The first of it holds for the whole process, the second on Linux only: elsewhere threads have no niceness.
+    """
     sys.setswitchinterval(_LONGEST_WAIT_SECONDS)
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(_NICENESS_OF_POLLS, os.getpriority(os.PRIO_PROCESS, thread)))
+
+
+def forget_bit_by_bit(mappings: list[Mapping[Any, Any]]) -> None:
+    """Empty a list of large mappings, and let none of them end in one go: scrapes would wait until it has.
+
+    They are not changed, for others may still hold them.
+    """
+    while mappings:
+        mapping = mappings.pop()
+        parts = [list(mapping), list(mapping.values())]
+        del mapping
+        for part in parts:
+            while part:
+                del part[-_ROWS_FORGOTTEN_AT_ONCE:]
 
 
 class LargePolls:

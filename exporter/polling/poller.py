@@ -21,7 +21,7 @@ from exporter.ledger.window import first_day_too_coarse, read_window
 from exporter.metrics.self_metrics import SelfMetrics
 from exporter.metrics.snapshot import Pages, SnapshotBuilder, Surroundings
 from exporter.openai_api.admin_key import AdminKey
-from exporter.openai_api.answer import Answer
+from exporter.openai_api.answer import Answer, RowKey
 from exporter.openai_api.connection import Connection
 from exporter.openai_api.directory import Directory
 from exporter.openai_api.endpoints import COSTS, ENDPOINTS, Endpoint
@@ -43,7 +43,7 @@ from exporter.polling.directories import (
     without,
 )
 from exporter.polling.health import Health
-from exporter.polling.interpreter import LARGE_POLLS, let_scrapes_interrupt
+from exporter.polling.interpreter import LARGE_POLLS, forget_bit_by_bit, let_scrapes_interrupt
 from exporter.polling.missing_names import MissingNames
 from exporter.polling.refused_keys import RefusedKeys
 from exporter.polling.spend_limit_rounds import SpendLimitRounds
@@ -357,6 +357,11 @@ class Poller:
             if endpoint is COSTS:
                 selection = BudgetSelection(setting.configuration.budgets, self._attribution)
                 self._announcements.budgets(selection, self._ledger.accounts)
+        settlement = applied.settlement
+        left_over: list[Mapping[RowKey, object]] = [bucket.rows for bucket in account.buckets.values()]
+        left_over += [*settlement.changed.values(), settlement.postings, settlement.emerged]
+        del account, applied, settlement
+        forget_bit_by_bit(left_over)
 
     def _refresh_names_for(self, answer: Answer) -> None:
         """Learn new ids' names before anything is posted under the ids; never at the price of waiting in vain."""

@@ -85,6 +85,31 @@ def test_a_fall_below_the_zero_line_is_held_back_too() -> None:
     assert settled(account, answer({0: {M: tokens(115)}}, window=(-3, 0))).postings == {M: tokens(15)}
 
 
+def test_an_answer_that_says_nothing_new_leaves_the_very_same_account() -> None:
+    account = after(answer({0: {M: tokens(100)}}, window=(-3, 0)))
+
+    again = answer({0: {M: tokens(100)}}, window=(-3, 0))
+
+    assert settled(account, again).account is account
+    assert settled(account, replace(again, answered_at=again.answered_at + 60)).account is account
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        answer({0: {M: tokens(101)}}, window=(-3, 0)),
+        answer({0: {M: tokens(100)}}, window=(-4, 0)),
+        answer({0: {M: tokens(100)}, 1: {}}, window=(-2, 1)),
+        replace(answer({0: {M: tokens(100)}}, window=(-3, 0)), grouping=BY_KEY),
+    ],
+    ids=["more tokens", "an older day", "a new day", "another grouping"],
+)
+def test_an_answer_that_says_anything_new_makes_another_account(news: Answer) -> None:
+    account = after(answer({0: {M: tokens(100)}}, window=(-3, 0)))
+
+    assert settled(account, news, revision_days=7).account is not account
+
+
 # Rule 3: rows of a complete answer.
 
 
