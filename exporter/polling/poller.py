@@ -372,7 +372,10 @@ class Poller:
         with self._names_lock:
             for api in NAME_DIMENSIONS:
                 unknown = self._ids_without_name(api, answer)
-                if unknown and self._missing_names.may_be_read(api, self._clock()):
+                if not unknown or not self._missing_names.may_be_read(api, self._clock()):
+                    continue
+                # Without room the rows are posted under their ids, as when the list cannot be read.
+                if self._timetable.has_room(api):
                     self.poll(api)
                     if self._names_can_be_had(api):
                         nameless = unknown - self._ledger.directory[api].keys()

@@ -239,6 +239,14 @@ class Timetable:
                 raise NoRoomLeftError
             self._reserved[api] = requests
 
+    def has_room(self, api: str) -> bool:
+        """Tell whether the hour's budget has what another poll takes, whoever would come first."""
+        with self._lock:
+            if self._budget is None or api not in self._entries:
+                return True
+            used = self._spent.within_the_hour(self._steady()) + self._reserved
+            return used.total() + self._entries[api].requests <= self._budget
+
     def check_size(self, api: str) -> None:
         """Let a list be read unless its newest read, not long ago, took more requests than an hour has.
 

@@ -200,6 +200,26 @@ def test_no_hour_has_more_requests_than_the_budget_and_what_is_in_use_waits_leas
     assert 60 <= float(used) <= 80
 
 
+def test_names_of_new_projects_take_no_more_than_the_budget_has_and_all_come_in_the_end(
+    start_scripted: StartScripted,
+) -> None:
+    exporter = start_used(start_scripted, BUDGET)
+    organization = exporter.organization
+    sent = [organization.requests.total()]
+    for number in range(3 * HOUR // STEP):
+        if number % 6 == 0:
+            organization.projects[f"proj_{number}"] = f"project {number}"
+            organization.used.append(Used(1_000, project=f"proj_{number}"))
+        exporter.pass_time(STEP)
+        sent.append(organization.requests.total())
+    hour = HOUR // STEP
+    assert all(after - before <= 80 for before, after in zip(sent, sent[hour:], strict=False))
+    organization.used = [used._replace(tokens=used.tokens + 1) for used in organization.used]
+    live(exporter, HOUR)
+    names = exporter.gauge("openai_project_info", "project")
+    assert names.keys() == set(organization.projects.values())
+
+
 def test_a_large_list_waits_for_an_hour_that_has_room_for_it_and_costs_do_not_wait_for_the_list(
     start_scripted: StartScripted,
 ) -> None:
