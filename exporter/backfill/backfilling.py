@@ -120,7 +120,8 @@ def backfill(configuration: Configuration, wanted: Wanted, outside: Outside) -> 
     with ExitStack() as stack:
         # No exporter must begin a state of its own meanwhile.
         stack.callback(os.close, take_lock(wanted.storage_path))
-        plan = Plan(url, wanted.since, wanted.until, wanted.target, wanted.ends_yesterday)
+        naming = configuration.model_dump_json(include={"labels", "workflows", "directory", "limits"})
+        plan = Plan(url, wanted.since, wanted.until, wanted.target, wanted.ends_yesterday, naming)
         workshop = Workshop.open(wanted.output, plan)
         wanted = replace(wanted, until=workshop.plan.until)
         has_state = (wanted.storage_path / STATE_FILE).exists()

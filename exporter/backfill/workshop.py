@@ -31,6 +31,7 @@ class Plan:
         until: the midnight after the last.
         ends_yesterday: nobody said where it ends: it does with the day before it began, however late it goes on.
         target: labels added to every series.
+        naming: what of the configuration decides about the series' own labels.
         first: the first day that the API held when it began; None as long as that was not asked.
         is_made: the history is in its place, and the state may be.
     """
@@ -40,6 +41,7 @@ class Plan:
     until: int
     target: Target
     ends_yesterday: bool = False
+    naming: str = ""
     first: int | None = None
     is_made: bool = False
 
@@ -88,8 +90,9 @@ class Workshop:
             raise _unusable(folder, error) from error
         if not begun.is_same(plan):
             raise BackfillError(
-                f"{folder} holds a backfill that was cut off and asked for something else: other days, another API or "
-                "other labels. Run it again as it was, or remove the folder."
+                f"{folder} holds a backfill that was cut off and asked for something else: other days, another API, "
+                "other labels, or another configuration of labels, workflows, directory or limits. Run it again as it "
+                "was, or remove the folder."
             )
         return cls(folder, begun, is_resumed=True)
 

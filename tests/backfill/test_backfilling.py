@@ -11,6 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from exporter.backfill import asking, backfilling, workshop
 from exporter.backfill.samples import Samples
 from exporter.backfill.workshop import BackfillError
+from exporter.configuration.loading import parse_configuration
 from exporter.days import day_of
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.store import STATE_FILE, StateError, Store
@@ -174,6 +175,8 @@ def test_what_was_cut_off_does_not_go_on_as_something_else(organized: Organizati
         organized.backfill(tmp_path, DAYS + 1)
     with pytest.raises(BackfillError, match="other labels"):
         organized.backfill(tmp_path, DAYS, target=())
+    with pytest.raises(BackfillError, match="or another configuration of labels, workflows"):
+        organized.backfill(tmp_path, DAYS, configuration=parse_configuration("labels: {user: true}", "test"))
 
 
 def test_what_openai_never_answered_does_not_stand_in_the_way_of_what_was_meant(
