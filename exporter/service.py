@@ -11,7 +11,7 @@ from importlib.metadata import version
 from os import environ as process_environment
 from pathlib import Path
 from socket import gethostname
-from typing import Final
+from typing import Final, Self
 
 from exporter.configuration.loading import ConfigurationError, load_configuration, render_configuration
 from exporter.credentials import admin_key_source, base_url
@@ -35,6 +35,14 @@ NAME: Final = "OpenAI usage exporter"
 
 class ServiceError(Exception):
     """The service cannot start; the message says why and what to do."""
+
+    @classmethod
+    def about_address(cls, host: str, port: int, error: OSError, *, flag: str = "--web.listen-address") -> Self:
+        """For an address that cannot be listened on; the flag names another."""
+        return cls(
+            f"cannot listen on {host}:{port}: {error.strerror or error}. "
+            f"Free the port, or name another address with {flag}."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +137,7 @@ class Service:
             await server.start()
         except OSError as error:
             self.close()
-            raise ServiceError(
-                f"cannot listen on {self._options.host}:{self._options.port}: {error.strerror or error}. "
-                "Free the port, or name another address with --web.listen-address."
-            ) from error
+            raise ServiceError.about_address(self._options.host, self._options.port, error) from error
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter.credentials import BASE_URL_VARIABLE, KEY_VARIABLE
-from exporter.service import Options, Service
+from exporter.service import Options, Service, ServiceError
 from exporter.simulator.applications import sending
 from exporter.simulator.server import running_simulator
 
@@ -29,18 +29,23 @@ def simulate(
         seed: of the organization.
         traces_since: Unix seconds; None for the last midnight, or for now where traces are sent.
         send_traces_to: the base URL that the applications send traces to; None shows them counted instead.
+
+    Raises:
+        ServiceError: the address cannot be listened on.
     """
     with ExitStack() as stack:
-        running = stack.enter_context(
-            running_simulator(
-                seed=seed,
-                clock=time.time,
-                host=host,
-                port=port,
-                traces_since=traces_since,
-                counts_traces=send_traces_to is None,
-            )
+        simulator = running_simulator(
+            seed=seed,
+            clock=time.time,
+            host=host,
+            port=port,
+            traces_since=traces_since,
+            counts_traces=send_traces_to is None,
         )
+        try:
+            running = stack.enter_context(simulator)
+        except OSError as error:
+            raise ServiceError.about_address(host, port, error) from error
         if send_traces_to is not None:
             calls = running.simulator.calls_since(time.time() if traces_since is None else traces_since)
             stack.enter_context(sending(send_traces_to, calls, time.time))

@@ -218,10 +218,7 @@ async def _start(server: HttpServer, address: tuple[str, int], flag: str) -> Non
     try:
         await server.start()
     except OSError as error:
-        raise ServiceError(
-            f"cannot listen on {address[0]}:{address[1]}: {error.strerror or error}. "
-            f"Free the port, or name another address with {flag}."
-        ) from error
+        raise ServiceError.about_address(*address, error, flag=flag) from error
 
 
 def _text(status: HTTPStatus, text: str, **headers: str) -> Response:
