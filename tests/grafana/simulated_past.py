@@ -20,8 +20,8 @@ from tests.prometheus_tools import program
 
 MINUTE, DAY = 60, 86_400
 
-END: Final = 1_789_570_830
-"""2026-09-16 15:00:30 UTC, a Wednesday: fifteen days of its month are over, and a project was renamed yesterday."""
+END: Final = 1_789_542_030
+"""2026-09-16 07:00:30 UTC, a Wednesday: fifteen days of its month are over, and a project was renamed yesterday."""
 WATCH: Final = Watch(days=15, hourly_days=1, minutes=6)
 LAST_LOOK: Final = max(at for run in WATCH.runs(END) for at in run.moments())
 TODAY: Final = END // DAY * DAY
