@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from deploy.local.stack import main
+from exporter.simulator.history.moments import Watch
 from exporter.simulator.model_calls import is_traced, model_calls
 from exporter.simulator.server import Simulator
 from tests.prometheus_tools import program
@@ -24,9 +25,11 @@ from tests.prometheus_tools import program
 pytestmark = pytest.mark.timeout(600)
 
 ROOT: Final = Path(__file__).parents[2]
-DAYS: Final = 2
+DAYS: Final = 1
+MINUTES: Final = 2
 NAMES: Final = ("exporter", "simulator", "trace-gateway", "prometheus", "alertmanager")
 HOUR: Final = 3_600
+LONGER_THAN_ALL: Final = f"{DAYS + 2}d"
 # Groups of rules build on each other, and run every two minutes at most.
 _PATIENCE_SECONDS: Final = 120
 
@@ -40,21 +43,30 @@ class Stack:
         addresses: HOST:PORT by name.
         temporary: the only folder that it may write to.
         output: what it has told so far.
+        began: Unix seconds, before it was started.
+        client: for all that is asked; making one takes longer than an answer.
     """
 
     process: "subprocess.Popen[str]"
     addresses: dict[str, str]
     temporary: Path
     output: list[str]
+    began: int
+    client: httpx.Client
 
     def get(self, name: str, path: str, **parameters: str) -> Any:  # noqa: ANN401 - JSON of any shape
-        answer = httpx.get(f"http://{self.addresses[name]}{path}", params=parameters, timeout=30)
+        answer = self.client.get(f"http://{self.addresses[name]}{path}", params=parameters)
         answer.raise_for_status()
         return answer.json()
 
     def values(self, expression: str) -> list[float]:
         found = self.get("prometheus", "/api/v1/query", query=expression)["data"]["result"]
         return [float(series["value"][1]) for series in found]
+
+    def moments(self, name: str) -> set[int]:
+        """Return when there are samples of that name."""
+        found = self.get("prometheus", "/api/v1/query", query=f"{name}[{LONGER_THAN_ALL}]")["data"]["result"]
+        return {int(at) for each in found for at, _ in each["values"]}
 
     def wait_for(self, expression: str) -> list[float]:
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -63,6 +75,18 @@ class Stack:
             # Foreign processes on real time: there is no clock of ours that could be set.
             time.sleep(1)
         return values
+
+
+@pytest.fixture(scope="module")
+def looks(stack: Stack) -> list[int]:
+    """When the history was looked at, in order: what its last days and minutes are to hold, and nothing else."""
+    seen = stack.moments("openai_up")
+    # It ends when the stack has begun, which only the stack knows.
+    for end in range(stack.began, int(time.time()) + 1):
+        expected = {at for run in Watch(DAYS, DAYS, MINUTES).runs(end) for at in run.moments()}
+        if {at for at in seen if at < end} == expected:
+            return sorted(expected)
+    pytest.fail(f"the history was looked at otherwise: {sorted(seen)}")
 
 
 def free_addresses() -> dict[str, str]:
@@ -80,14 +104,18 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     addresses = free_addresses()
     temporary = tmp_path_factory.mktemp("temporary")
     flags = [f"--{name}={address}" for name, address in addresses.items()]
-    with subprocess.Popen(
-        [sys.executable, "-m", "deploy.local.stack", f"--days={DAYS}", "--minutes=5", *flags],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(temporary)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    began = int(time.time())
+    with (
+        httpx.Client(timeout=30, trust_env=False) as client,
+        subprocess.Popen(
+            [sys.executable, "-m", "deploy.local.stack", f"--days={DAYS}", f"--minutes={MINUTES}", *flags],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(temporary)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
         assert process.stdout is not None
         output = []
         try:
@@ -97,7 +125,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
                     break
             else:
                 pytest.fail(f"the stack did not come up:\n{''.join(output)}")
-            yield Stack(process, addresses, temporary, output)
+            yield Stack(process, addresses, temporary, output, began, client)
         finally:
             process.terminate()
 
@@ -128,20 +156,22 @@ def test_traces_go_through_the_gateway_to_aitracer_and_are_counted_there_alone(s
     # The simulated organization has quiet minutes; what happened since the history's last look is sent at once.
     stack.wait_for("sum(aitracer_trace_requests_total) > 0 and on () sum(aitracer_gateway_requests_total) > 0")
     assert sum(stack.get("simulator", "/_simulator/traces")["taken"].values()) > 0
-    assert b"aitracer_trace" not in httpx.get(f"http://{stack.addresses['simulator']}/metrics", timeout=30).content
+    assert b"aitracer_trace" not in stack.client.get(f"http://{stack.addresses['simulator']}/metrics").content
     assert stack.values("sum(aitracer_gateway_duplicates_total) + sum(aitracer_gateway_unreadable_bodies_total)") == [0]
     instances = stack.get("prometheus", "/api/v1/label/instance/values", **{"match[]": "aitracer_trace_requests_total"})
     # The history's series are the gateway's.
     assert instances["data"] == [stack.addresses["trace-gateway"]]
 
 
-def test_where_the_gateway_goes_on_with_the_history_no_trace_is_lost_or_counts_twice(stack: Stack) -> None:
+def test_where_the_gateway_goes_on_with_the_history_no_trace_is_lost_or_counts_twice(
+    stack: Stack, looks: list[int]
+) -> None:
     began = int(time.time())
-    # The history was looked at then.
-    hour = began // HOUR * HOUR - HOUR
+    # An hour ago or more; soon after midnight the first look is not as old.
+    look = max((at for at in looks if at <= began - HOUR), default=looks[0])
 
     def counted(now: int) -> float:
-        query = {"query": f'aitracer_trace_requests_total{{status="ok"}}[{now - hour}s]', "time": str(now)}
+        query = {"query": f'aitracer_trace_requests_total{{status="ok"}}[{now - look}s]', "time": str(now)}
         total = 0.0
         for series in stack.get("prometheus", "/api/v1/query", **query)["data"]["result"]:
             values = [float(value) for _, value in series["values"]]
@@ -150,7 +180,7 @@ def test_where_the_gateway_goes_on_with_the_history_no_trace_is_lost_or_counts_t
         return total
 
     def happened(now: int) -> int:
-        calls = Simulator().calls_since(hour).until(now)
+        calls = Simulator().calls_since(look).until(now)
         told = (call for identity, batch in calls if is_traced(batch) for call in model_calls(identity, batch))
         return sum(call.status == "completed" for call in told)
 
@@ -179,14 +209,14 @@ def test_prometheus_reaches_alertmanager(stack: Stack) -> None:
     assert found["droppedAlertmanagers"] == []
 
 
-def test_there_is_a_history_that_the_live_exporter_goes_on_with(stack: Stack) -> None:
+def test_there_is_a_history_that_the_live_exporter_goes_on_with(stack: Stack, looks: list[int]) -> None:
     stack.wait_for("openai_up")
-    # The hours before, as scraped and as recorded.
-    for series in ("openai_up", "openai:organization:cost_usd:day", "aitracer:requests:total"):
-        assert stack.values(f"count(count_over_time({series}[3h] offset 12h))") >= [1], series
+    # At every look what was scraped, and what rules recorded.
+    for series in ("openai_cost_usd_total", "openai:organization:cost_usd:day", "aitracer:requests:total"):
+        assert set(looks) - stack.moments(series) == set(), series
     # The state went on with the history's: no counter began anew, and none fell.
     assert stack.values("openai_exporter_state_restored") == [1]
-    assert stack.values("sum(resets(openai_cost_usd_total[12h]))") == [0]
+    assert stack.values(f"sum(resets(openai_cost_usd_total[{LONGER_THAN_ALL}]))") == [0]
     assert stack.values("sum(openai_cost_usd_total)")[0] > 0
 
 
