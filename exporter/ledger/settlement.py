@@ -40,8 +40,8 @@ def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, re
     """Work out what `answer` changes.
 
     A day not covered before (the very first answer, or a window wider than ever) becomes part of the zero line: its
-    values are remembered and not posted. A row missing from the answer is zero; beside rows that could not be read it stays
-    as it was.
+    values are remembered and not posted. A row missing from the answer is zero, but stays as it was where others of
+    its bucket could not be read.
 
     Args:
         endpoint: the account's endpoint.
