@@ -19,6 +19,19 @@ TODAY = 1_793_836_800
 """2026-11-05, a UTC midnight."""
 NOW = TODAY + 10 * MINUTE
 TARGET: Target = (("job", "openai"), ("instance", "localhost:10185"))
+ENOUGH = frozenset(
+    {
+        "core",
+        "fraud-review",
+        "internal-tools",
+        "marketing-studio",
+        "meeting-notes",
+        "research-agents",
+        "support-knowledge",
+        "support-voice",
+    }
+)
+"""Projects that have rows of every API: a month of them is not too much."""
 
 
 @dataclass
@@ -59,8 +72,8 @@ class Organization:
 
 
 @contextmanager
-def organization(now: float = NOW) -> Iterator[Organization]:
-    """The organization at one moment."""
+def organization(now: float = NOW, projects: frozenset[str] | None = None) -> Iterator[Organization]:
+    """The organization at one moment, with all projects unless some are named."""
     clock = SettableClock(now)
-    with running_simulator(clock=clock) as simulator:
+    with running_simulator(clock=clock, projects=projects) as simulator:
         yield Organization(clock, simulator)

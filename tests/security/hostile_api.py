@@ -14,6 +14,8 @@ from exporter.web.messages import Request, Response
 JSON: Final = "application/json"
 
 _PREFIX: Final = "/v1/organization/"
+# What the answers are about does not matter here.
+_PROJECTS: Final = frozenset({"research-agents", "evals"})
 
 
 @dataclass(slots=True)
@@ -29,7 +31,7 @@ class HostileApi:
     accepted: str
     echoes: bool = False
     echoed: dict[str, int] = field(default_factory=dict)
-    _simulator: Simulator = field(default_factory=lambda: Simulator(clock=time.time))
+    _simulator: Simulator = field(default_factory=lambda: Simulator(clock=time.time, projects=_PROJECTS))
 
     async def handle(self, request: Request) -> Response:
         """Answer one request."""

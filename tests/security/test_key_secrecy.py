@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.end_to_end.test_serving import PATIENCE_SECONDS, Served, command, free_port
+from tests.end_to_end.test_serving import NO_AUTHORITIES, PATIENCE_SECONDS, Served, command, free_port
 from tests.security.hostile_api import HostileApi, hostile_api
 from tests.security.secret_search import Evidence
 from tests.web.certificates import hashed
@@ -49,7 +49,9 @@ class Life(Served):
     def __init__(self, port: int, process: "subprocess.Popen[bytes]", log: Path, evidence: Evidence) -> None:
         super().__init__(f"http://127.0.0.1:{port}", process, log)
         self.evidence = evidence
-        self._client = httpx.Client(base_url=self.url, auth=("prometheus", PASSWORD), timeout=PATIENCE_SECONDS)
+        self._client = httpx.Client(
+            base_url=self.url, auth=("prometheus", PASSWORD), timeout=PATIENCE_SECONDS, verify=NO_AUTHORITIES
+        )
 
     def page(self) -> str:
         return self.get("/metrics")
@@ -67,7 +69,7 @@ class Life(Served):
             for encoding in ("identity", "gzip"):
                 self.get("/metrics", Accept=accept, **{"Accept-Encoding": encoding})
         self.get("/metrics", method="DELETE")
-        with httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS) as stranger:
+        with httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS, verify=NO_AUTHORITIES) as stranger:
             for authorization in (
                 "",
                 f"Bearer {PASSWORD}",
