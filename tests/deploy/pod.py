@@ -25,9 +25,14 @@ print("up", flush=True)
 sys.stdin.read()
 """
 
+# It waits in there: another interpreter for each look would cost more than all that is looked at.
 _FETCH = """
-import sys, urllib.request
-sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=30).read().decode())
+import sys, time, urllib.request
+url, text, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+deadline = time.monotonic() + seconds
+while text not in (page := urllib.request.urlopen(url, timeout=30).read().decode()) and time.monotonic() < deadline:
+    time.sleep(0.2)
+sys.stdout.write(page)
 """
 
 
@@ -130,22 +135,23 @@ class Pod:
             return container.wait(), container.log()
 
     def fetch(self, url: str) -> str:
+        return self._fetch(url, "")
+
+    def wait_for_page(self, url: str, text: str) -> str:
+        page = self._fetch(url, text)
+        assert text in page, page[-2000:]
+        return page
+
+    def _fetch(self, url: str, awaited: str) -> str:
         done = subprocess.run(
-            [*self._inside, sys.executable, "-c", _FETCH, url],
+            [*self._inside, sys.executable, "-c", _FETCH, url, awaited, str(PATIENCE_SECONDS)],
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE_SECONDS,
+            timeout=2 * PATIENCE_SECONDS,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
-
-    def wait_for_page(self, url: str, text: str) -> str:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while text not in (page := self.fetch(url)):
-            assert time.monotonic() < deadline, page[-2000:]
-            time.sleep(0.2)
-        return page
 
 
 @contextmanager
