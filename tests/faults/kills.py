@@ -87,7 +87,7 @@ def _live(trial: Trial, life: Life, chance: random.Random, is_over: Callable[[],
     deadline = time.monotonic() + _LONGEST_LIFE_SECONDS
     while not is_over():
         assert time.monotonic() < deadline, "the life did not come that far"
-        if chance.random() < 1 / 20:
+        if chance.random() < 1 / 30:
             trial.pass_time(4 * MINUTE)
         time.sleep(_GLANCE_SECONDS)
     assert life.ended() is None, f"it refused to live: {trial.zygote.log[-5:]}"

@@ -10,7 +10,7 @@ from tests.faults.trial import LASTING_COUNTERS, trial
 
 KILLS = 200
 WHOLE_PROCESSES = 3
-FEW_PROJECTS = frozenset({"research-agents", "evals"})
+FEW_PROJECTS = frozenset({"research-agents"})
 """Cheap lives: many matter more than large ones."""
 
 
