@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import yaml
-
-from tests.deploy.rule_files import RULES, rules
+from tests.deploy.rule_files import RULES, load, rules
 
 ALERT_FILES: Final = tuple(file for file in RULES if file.name.startswith("alerts_"))
 ALERTS: Final = tuple(rule for rule in rules(*ALERT_FILES) if rule.is_alert)
@@ -31,7 +29,7 @@ class ExpectedAlerts:
 def expected_alerts(*files: Path) -> Iterator[ExpectedAlerts]:
     """Yield every `alert_rule_test` of these promtool tests."""
     for file in files:
-        for test in yaml.safe_load(file.read_text(encoding="utf-8"))["tests"]:
+        for test in load(file)["tests"]:
             for question in test.get("alert_rule_test", ()):
                 yield ExpectedAlerts(
                     question["alertname"], tuple(alert["exp_labels"]["severity"] for alert in question["exp_alerts"])

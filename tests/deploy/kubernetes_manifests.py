@@ -51,7 +51,7 @@ def written() -> Sequence[tuple[Path, Manifest]]:
     for file in sorted(KUBERNETES.rglob("*.yaml")):
         if "components" in file.relative_to(KUBERNETES).parts:
             continue
-        documents = yaml.safe_load_all(file.read_text(encoding="utf-8"))
+        documents = yaml.load_all(file.read_text(encoding="utf-8"), _LOADER)
         # Files that only kustomize reads may hold a list.
         objects = (document for document in documents if isinstance(document, dict))
         found += [(file, each) for each in objects if not each["apiVersion"].startswith(_FOR_KUSTOMIZE)]

@@ -1,6 +1,7 @@
 """The family of a model, by which bill, usage and traces are joined: one expression, in every place the same."""
 
 import re
+from functools import cache
 from typing import Final
 
 import pytest
@@ -11,6 +12,7 @@ from tests.deploy.rule_files import RULES, rules
 _FAMILY: Final = re.compile(r"\"model_family\", \"([^\"]*)\", \"model\",\s*'([^']*)'")
 
 
+@cache
 def steps() -> list[list[tuple[str, str]]]:
     """Return what each rule does to get a family, in order: replacement and regular expression."""
     return [found for rule in rules(*RULES) if (found := _FAMILY.findall(rule.expression))]
