@@ -40,8 +40,7 @@ def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, re
     """Work out what `answer` changes.
 
     A day not covered before (the very first answer, or a window wider than ever) becomes part of the zero line: its
-    values are remembered and not posted. A row missing from the answer is zero, but stays as it was where others of
-    its bucket could not be read.
+    values are remembered and not posted. A row missing from the answer is zero.
 
     Args:
         endpoint: the account's endpoint.
@@ -63,8 +62,8 @@ def settle(endpoint: Endpoint, account: Account, answer: Answer, *, now: int, re
     # Days that are neither held nor to be kept have nothing to be compared with: they would look new at every poll.
     known_from = kept_from if account.covered_from is None else min(kept_from, account.covered_from)
     for day in range(max(answer.start, known_from), answer.end, SECONDS_PER_DAY):
+        rows = answer.buckets.get(day, NO_ROWS)
         held_bucket = buckets.get(day)
-        rows = _rows_of(answer, day, held_bucket)
         before = held_bucket.rows if held_bucket else NO_ROWS
         regrouped = held_bucket is not None and held_bucket.grouping != answer.grouping
         counted = before
@@ -132,14 +131,6 @@ def _reach(
     if applied_through is not None:
         kept_from = max(kept_from, first_day_kept(endpoint, applied_through, revision_days))
     return applied_through, kept_from
-
-
-def _rows_of(answer: Answer, day: int, held: Bucket | None) -> Rows:
-    rows = answer.buckets.get(day, NO_ROWS)
-    if day in answer.incomplete and held is not None and held.grouping == answer.grouping:
-        # What is missing may be what could not be read.
-        return {**held.rows, **rows}
-    return rows
 
 
 def _differences(before: Rows, after: Rows, zero: RowValues) -> dict[RowKey, RowValues]:

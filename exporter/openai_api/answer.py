@@ -47,7 +47,6 @@ class Answer:
             ones too.
         answered_at: Unix seconds by the API's own clock (`Date` header), or by ours where it sent none.
         rejected: rows that could not be read, by reason.
-        incomplete: buckets with such rows, by where they begin: what is missing in them is not known to be nothing.
         quantities: of costs, what each line item came to, by the UTC midnight of its day; rows without a quantity are
             left out, amount and all.
     """
@@ -60,4 +59,3 @@ class Answer:
     answered_at: int
     rejected: Mapping[str, int]
     quantities: Mapping[int, Quantities] = field(default_factory=dict)
-    incomplete: frozenset[int] = frozenset()

@@ -80,7 +80,6 @@ class _Walk:
     quantities: dict[int, Quantities] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     first_rejected: dict[str, str] = field(default_factory=dict)
-    incomplete: set[int] = field(default_factory=set)
     seen: set[int] = field(default_factory=set)
     cursors: set[str] = field(default_factory=set)
     answered_at: int = 0
@@ -303,7 +302,6 @@ class WindowReader:
             answered_at=walk.answered_at,
             rejected=walk.rejected,
             quantities=walk.quantities,
-            incomplete=frozenset(walk.incomplete),
         )
 
 
@@ -322,8 +320,6 @@ def _take(walk: _Walk, page: Page, request: _Request) -> bool:
             walk.buckets[start] = rows.values
             if rows.quantities:
                 walk.quantities[start] = rows.quantities
-            if not rows.is_whole:
-                walk.incomplete.add(start)
             walk.rejected += rows.rejected
             for reason, where in rows.first_rejected.items():
                 walk.first_rejected.setdefault(reason, f"{_day(start)}.{where}")

@@ -44,11 +44,6 @@ class DayRows:
     first_rejected: dict[str, str] = field(default_factory=dict)
     quantities: dict[BilledItem, Billed] = field(default_factory=dict)
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether every row's values are in it; a row whose quantity alone cannot be read is."""
-        return not any(count for reason, count in self.rejected.items() if reason != INVALID_QUANTITY)
-
     def reject(self, reason: str, where: str) -> None:
         """Count a row that could not be read."""
         self.rejected[reason] += 1

@@ -123,34 +123,6 @@ def test_a_row_missing_from_a_complete_answer_is_zero() -> None:
     assert gone.account.held == {M: tokens(40)}
 
 
-def test_a_row_missing_beside_rows_that_could_not_be_read_stays_as_it_was() -> None:
-    account = after(answer({}, window=(-3, 0)), answer({-1: {M: tokens(7)}, 0: {M: tokens(40)}}, window=(-3, 0)))
-
-    unreadable = replace(answer({0: {N: tokens(2)}}, window=(-3, 0)), incomplete=frozenset({day(0)}))
-    spoiled = settled(account, unreadable)
-
-    assert spoiled.account.buckets[day(0)].rows == {M: tokens(40), N: tokens(2)}
-    assert spoiled.postings == {N: tokens(2)}
-    # Of the other day everything was read: there it is gone.
-    assert spoiled.account.held == {M: tokens(7)}
-    assert spoiled.changed == {day(-1): {M: None}, day(0): {N: tokens(2)}}
-
-    calm = settled(spoiled.account, answer({-1: {M: tokens(7)}, 0: {M: tokens(45)}}, window=(-3, 0)))
-    assert calm.account.buckets[day(0)].rows == {M: tokens(45)}
-    assert held(calm.account) == 2
-    assert posted(calm) == 5
-
-
-def test_rows_of_another_grouping_are_not_mixed_with_those_that_could_not_be_read() -> None:
-    by_key = embedding("m", api_key="key_1")
-    account = after(answer({}, window=(-3, 0)), answer({0: {M: tokens(40), N: tokens(3)}}, window=(-3, 0)))
-
-    unreadable = answer({0: {by_key: tokens(40)}}, window=(-3, 0), grouping=BY_KEY)
-    regrouped = settled(account, replace(unreadable, incomplete=frozenset({day(0)})))
-
-    assert regrouped.account.buckets[day(0)].rows == {by_key: tokens(40)}
-
-
 def test_a_row_that_vanishes_and_returns_is_counted_once() -> None:
     full = answer({0: {M: tokens(40)}}, window=(-3, 0))
     account = after(answer({}, window=(-3, 0)), full, answer({}, window=(-3, 0)))

@@ -84,7 +84,6 @@ def test_a_quantity_that_cannot_be_read_is_counted_and_costs_no_money(quantity: 
     assert day.rejected == {"invalid_quantity": 1}
     assert day.first_rejected == {"invalid_quantity": "results.1.quantity"}
     assert list(day.values.values()) == [(10,)]
-    assert day.is_whole
     assert day.quantities == {INPUT: Billed(3, 300)}
 
 
