@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from exporter.attribution import Attribution
 from exporter.backfill.asking import Asking, day_text
@@ -42,6 +42,13 @@ _DAYS_AT_ONCE: Final = 7
 _ROWS_AT_ONCE: Final = 20_000
 # When a live day's gauges are read off by the recording rules, and a little before: they look back five minutes.
 _GAUGES_AT: Final = (23 * 3_600 + 46 * 60, 23 * 3_600 + 50 * 60)
+# What of a configuration decides which series there are, and how they are named.
+_NAMING: Final[dict[str, Any]] = {
+    "labels": True,
+    "workflows": True,
+    "limits": True,
+    "directory": {"api_keys", "user_emails"},
+}
 
 
 _HAS_STATE: Final = (
@@ -120,7 +127,7 @@ def backfill(configuration: Configuration, wanted: Wanted, outside: Outside) -> 
     with ExitStack() as stack:
         # No exporter must begin a state of its own meanwhile.
         stack.callback(os.close, take_lock(wanted.storage_path))
-        naming = configuration.model_dump_json(include={"labels", "workflows", "directory", "limits"})
+        naming = configuration.model_dump_json(include=_NAMING)
         plan = Plan(url, wanted.since, wanted.until, wanted.target, wanted.ends_yesterday, naming)
         workshop = Workshop.open(wanted.output, plan)
         wanted = replace(wanted, until=workshop.plan.until)

@@ -91,7 +91,7 @@ class Workshop:
         if not begun.is_same(plan):
             raise BackfillError(
                 f"{folder} holds a backfill that was cut off and asked for something else: other days, another API, "
-                "other labels, or another configuration of labels, workflows, directory or limits. Run it again as it "
+                "other labels, or another configuration of labels, workflows, names or limits. Run it again as it "
                 "was, or remove the folder."
             )
         return cls(folder, begun, is_resumed=True)

@@ -1,5 +1,6 @@
 """Which ids still wait for a name, and when the list that may hold it is worth reading again. Pure."""
 
+from collections import Counter
 from collections.abc import Collection
 from typing import Final
 
@@ -14,9 +15,14 @@ _LONGEST_PAUSE_SECONDS: Final = 1800.0
 
 
 class MissingNames:
-    """Remembers what the lists were asked for in vain."""
+    """Remembers what the lists were asked for in vain.
+
+    Attributes:
+        reads: how often each list was read.
+    """
 
     def __init__(self) -> None:
+        self.reads: Counter[str] = Counter()
         self._projects_read_at = float("-inf")
         self._nameless: dict[str, frozenset[str]] = {}
         # Of projects that stay unknown: when the list was read in vain, Unix seconds, and for how long that holds.
@@ -41,6 +47,7 @@ class MissingNames:
 
     def was_read(self, api: str, now: float) -> None:
         """Take note that the list was read, whatever for."""
+        self.reads[api] += 1
         if api == PROJECTS:
             self._projects_read_at = now
 

@@ -359,8 +359,9 @@ class Poller:
                 self._announcements.budgets(selection, self._ledger.accounts)
         settlement = applied.settlement
         left_over: list[Mapping[RowKey, object]] = [bucket.rows for bucket in account.buckets.values()]
-        left_over += [*settlement.changed.values(), settlement.postings, settlement.emerged]
-        del account, applied, settlement
+        # Of days that did not change it is the answer's rows that nobody needs.
+        left_over += [*answer.buckets.values(), *settlement.changed.values(), settlement.postings, settlement.emerged]
+        del account, answer, applied, settlement
         forget_bit_by_bit(left_over)
 
     def _refresh_names_for(self, answer: Answer) -> None:
@@ -376,8 +377,10 @@ class Poller:
                     continue
                 # Without room the rows are posted under their ids, as when the list cannot be read.
                 if self._timetable.has_room(api):
+                    reads = self._missing_names.reads[api]
                     self.poll(api)
-                    if self._names_can_be_had(api):
+                    # It may have been turned away, for want of room for all that it takes.
+                    if self._missing_names.reads[api] > reads:
                         nameless = unknown - self._ledger.directory[api].keys()
                         self._missing_names.stay_missing(api, nameless, self._clock())
 
