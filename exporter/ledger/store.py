@@ -24,7 +24,7 @@ from exporter.permissions import THIS_PROCESS, Use
 STATE_FILE: Final = "ledger.sqlite3"
 LOCK_FILE: Final = "ledger.lock"
 SCHEMA_VERSION: Final = 2
-_LINES_AT_ONCE: Final = 200
+_LINES_AT_ONCE: Final = 20
 # Tells our file from any other SQLite file: "OUEx".
 APPLICATION_ID: Final = 0x4F554578
 

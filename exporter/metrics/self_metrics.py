@@ -10,6 +10,8 @@ from typing import Final
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, openmetrics
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Family
@@ -18,6 +20,26 @@ from exporter.metrics.catalogue import Family
 REVISION_VARIABLE: Final = "OPENAI_USAGE_EXPORTER_REVISION"
 
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class _Process(Collector):
+    """What the library tells of this process, as it was when somebody last looked.
+
+    To look takes some thirty calls of the system. A scrape would wait for the interpreter after each of them while a
+    large poll is applied.
+    """
+
+    def __init__(self) -> None:
+        self._collector = ProcessCollector(registry=None)
+        self.look()
+
+    def look(self) -> None:
+        """Look again."""
+        self._seen = list(self._collector.collect())
+
+    def collect(self) -> list[Metric]:
+        """Return what was seen."""
+        return self._seen
 
 
 class SelfMetrics:
@@ -29,7 +51,8 @@ class SelfMetrics:
         self._registry = CollectorRegistry()
         self._sent: collections.Counter[str] = collections.Counter()
         self._sent_lock = threading.Lock()
-        ProcessCollector(registry=self._registry)
+        self._process = _Process()
+        self._registry.register(self._process)
         self.up = self._gauge(catalogue.UP)
         self.poll_success = self._gauge(catalogue.POLL_SUCCESS)
         self.poll_last_success = self._gauge(catalogue.POLL_LAST_SUCCESS)
@@ -61,6 +84,10 @@ class SelfMetrics:
         self._gauge(catalogue.BUILD_INFO).labels(
             version("openai-usage-exporter"), environ.get(REVISION_VARIABLE, "unknown"), platform.python_version()
         ).set(1)
+
+    def look_at_process(self) -> None:
+        """Read anew what the page says of this process: its memory, processor time and open files."""
+        self._process.look()
 
     def answered(self, api: str, code: str, seconds: float) -> None:
         """Count one HTTP attempt."""

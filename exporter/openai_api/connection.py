@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 Query = tuple[tuple[str, str], ...]
 
-_PIECE_BYTES: Final = 1_048_576
+_PIECE_BYTES: Final = 262_144
 _ERROR_BODY_BYTES: Final = 65_536
 _LAST_PORT: Final = 65_535
 _KEY_REFUSED: Final = frozenset({401, 403})

@@ -17,9 +17,9 @@ _LONGEST_WHOLE_NUMBER: Final = 40
 
 
 # Characters that are looked through in one go: no scrape gets its turn meanwhile.
-_SLICE: Final = 1 << 20
+_SLICE: Final = 1 << 18
 # The same of rows that are forgotten.
-_ROWS_AT_ONCE: Final = 500
+_ROWS_AT_ONCE: Final = 100
 
 
 class _Bucket(BaseModel):

@@ -23,7 +23,7 @@ MISSING_AMOUNT: Final = "missing_amount"
 INVALID_QUANTITY: Final = "invalid_quantity"
 
 # No scrape gets its turn while rows are validated together: these are a millisecond's work.
-_ROWS_AT_ONCE: Final = 50
+_ROWS_AT_ONCE: Final = 20
 # The one currency that prices are in.
 _PRICED_CURRENCY: Final = "usd"
 

@@ -1,7 +1,6 @@
 """How a large poll and the scrapes meanwhile share the one interpreter."""
 
 import gc
-import os
 import sys
 import threading
 import time
@@ -13,20 +12,12 @@ from typing import Any, Final
 # With Python's own 5 ms that takes longer than all else. Two large polls at once cost no more processor time by it.
 _LONGEST_WAIT_SECONDS: Final = 0.0001
 _SECONDS_BETWEEN_COLLECTIONS: Final = 3600.0
-# Below the web server's 0, as a thread that can wait; high enough that a busy machine still lets polls go on.
-_NICENESS_OF_POLLS: Final = 5
-_ROWS_FORGOTTEN_AT_ONCE: Final = 500
+_ROWS_FORGOTTEN_AT_ONCE: Final = 100
 
 
 def let_scrapes_interrupt() -> None:
-    """Let whoever waits for the interpreter have it soon, and a processor before this thread and those it starts.
-
-    The first of it holds for the whole process, the second on Linux only: elsewhere threads have no niceness.
-    """
+    """Let whoever waits for the interpreter have it soon. It holds for the whole process."""
     sys.setswitchinterval(_LONGEST_WAIT_SECONDS)
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, max(_NICENESS_OF_POLLS, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def forget_bit_by_bit(mappings: list[Mapping[Any, Any]]) -> None:

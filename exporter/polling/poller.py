@@ -243,7 +243,8 @@ class Poller:
                     self._publish()
 
     def advance(self) -> None:
-        """Do what the clock alone makes due: show new series' values, and let the UTC day turn."""
+        """Do what the clock alone makes due: look at this process, show new series' values, let the UTC day turn."""
+        self._self_metrics.look_at_process()
         now = self._clock()
         wait = _SCRAPES_AT_ZERO * self._setting.configuration.scrape_interval.total_seconds()
         with self._lock:

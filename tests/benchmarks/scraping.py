@@ -200,13 +200,13 @@ def _serve(combinations: int, folder: Path, pipe: "Pipe[object, object]") -> Non
         stop = threading.Event()
 
         def poll() -> None:
-            let_scrapes_interrupt()
             number = 0
             while not stop.is_set():
                 answer.buckets = newer[number % 2]
                 number += 1
                 at_work.poll(COMPLETIONS.api)
 
+        let_scrapes_interrupt()
         polling = threading.Thread(target=poll, name="polling")
         with serving_in_thread(application) as (_, port):
             pipe.send(port)

@@ -1,13 +1,10 @@
 import gc
-import os
-import sys
-import threading
 import weakref
 from collections.abc import Mapping
 
 import pytest
 
-from exporter.polling.interpreter import LargePolls, forget_bit_by_bit, let_scrapes_interrupt
+from exporter.polling.interpreter import LargePolls, forget_bit_by_bit
 
 
 def test_nothing_is_collected_until_the_last_of_several_large_polls_has_ended() -> None:
@@ -44,31 +41,3 @@ def test_mappings_are_forgotten_and_what_others_still_hold_of_them_stays() -> No
     assert mappings == []
     assert not any(reference() for reference in ended_too)
     assert len(held) == len([reference for reference in ended if reference() is not None]) == 1_200
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux only")
-def test_polls_let_others_have_the_processor_first_and_nobody_else_does() -> None:
-    interval = sys.getswitchinterval()
-    found: list[int] = []
-
-    def own() -> None:
-        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-
-    def poll() -> None:
-        let_scrapes_interrupt()
-        own()
-        started_by_it = threading.Thread(target=own)
-        started_by_it.start()
-        started_by_it.join()
-
-    try:
-        own()
-        polling = threading.Thread(target=poll)
-        polling.start()
-        polling.join()
-        own()
-    finally:
-        sys.setswitchinterval(interval)
-    before, polls, started_by_polls, after = found
-    assert before == after
-    assert polls == started_by_polls == max(before, 5)

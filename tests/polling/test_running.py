@@ -1,18 +1,26 @@
 """What time alone brings about, and the threads: the day turns, new series ripen, a stop is prompt and final."""
 
 import logging
+import tempfile
 import threading
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from exporter.openai_api.endpoints import ENDPOINTS
 from exporter.polling.poller import Stopped
-from tests.polling.conftest import Start
+from tests.polling.conftest import Start, StartScripted
 from tests.polling.living import DAY, HOUR, MINUTE, RENAMED, Living, Organization
 from tests.polling.patience import wait_until
 
 MIDNIGHT = RENAMED // DAY * DAY + DAY
+
+
+def open_files(page: str) -> int:
+    [count] = [line.split()[1] for line in page.splitlines() if line.startswith("process_open_fds ")]
+    return int(float(count))
 
 
 def day_tokens(living: Living, day: str) -> dict[frozenset[tuple[str, str]], float]:
@@ -161,3 +169,15 @@ def test_a_poll_between_two_pages_when_the_process_ends_is_no_news(
     assert living.success("costs") is None
     assert living.ledger.accounts["costs"].covered_from is None
     assert not caplog.records
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the library looks there")
+def test_the_process_is_looked_at_again_and_again(start_scripted: StartScripted) -> None:
+    exporter = start_scripted("")
+    exporter.pass_time()
+    before = open_files(exporter.page())
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(tempfile.TemporaryFile())
+        exporter.pass_time(1)
+        assert open_files(exporter.page()) == before + 40
