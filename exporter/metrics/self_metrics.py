@@ -12,6 +12,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, openmetrics
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Family
@@ -19,6 +20,7 @@ from exporter.metrics.catalogue import Family
 # Set by the container's build; there is no other way to know it there.
 REVISION_VARIABLE: Final = "OPENAI_USAGE_EXPORTER_REVISION"
 
+_END_MARKER: Final = b"# EOF\n"
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -42,6 +44,24 @@ class _Process(Collector):
         return self._seen
 
 
+class _One(Collector):
+    """A registry of one family."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> list[Metric]:
+        """Return it."""
+        return [self._metric]
+
+
+def _spelled(metric: Metric, openmetrics_format: bool) -> bytes:  # noqa: FBT001 - which of the two formats
+    if not openmetrics_format:
+        return prometheus_client.generate_latest(_One(metric))
+    text: bytes = openmetrics.exposition.generate_latest(_One(metric))  # type: ignore[no-untyped-call]  # the library's gap
+    return text.removesuffix(_END_MARKER)
+
+
 class SelfMetrics:
     """A registry of its own with every family that is about the exporter. Safe to use from several threads."""
 
@@ -49,6 +69,7 @@ class SelfMetrics:
         # `_created` series would double the page for a fact nobody asks for.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's gap
         self._registry = CollectorRegistry()
+        self._texts: dict[tuple[str, bool], tuple[list[Sample], bytes]] = {}
         self._sent: collections.Counter[str] = collections.Counter()
         self._sent_lock = threading.Lock()
         self._process = _Process()
@@ -118,10 +139,16 @@ class SelfMetrics:
 
     def render(self, openmetrics_format: bool) -> bytes:  # noqa: FBT001 - the one choice there is
         """Return the page's end: these families, and OpenMetrics' end marker where it is due."""
-        if openmetrics_format:
-            page: bytes = openmetrics.exposition.generate_latest(self._registry)  # type: ignore[no-untyped-call]  # the same
-            return page
-        return prometheus_client.generate_latest(self._registry)
+        texts = [self._text(metric, openmetrics_format) for metric in self._registry.collect()]
+        return b"".join([*texts, _END_MARKER] if openmetrics_format else texts)
+
+    def _text(self, metric: Metric, openmetrics_format: bool) -> bytes:  # noqa: FBT001 - the same choice
+        """Spell one family. From one scrape to the next most of them stay the same, and spelling them is what takes."""
+        known = self._texts.get((metric.name, openmetrics_format))
+        if known is None or known[0] != metric.samples:
+            known = metric.samples, _spelled(metric, openmetrics_format)
+            self._texts[metric.name, openmetrics_format] = known
+        return known[1]
 
     def _gauge(self, family: Family) -> Gauge:
         return Gauge(family.name, family.help, family.labels, registry=self._registry)

@@ -44,7 +44,7 @@ from exporter.pricing.list_prices import ListPrice
 _GZIP_LEVEL: Final = 1
 _GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
 # Characters that are worked on in one go: no scrape gets its turn meanwhile, and a page may have tens of millions.
-_SLICE: Final = 1 << 18
+_SLICE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

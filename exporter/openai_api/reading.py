@@ -171,7 +171,7 @@ class WindowReader:
             except AnswerTooLarge as flaw:
                 if request.limit == 1:
                     raise
-                _log.info("asking for one bucket at a time", extra={"api": endpoint.api, "reason": str(flaw)})
+                _log.debug("asking for one bucket at a time", extra={"api": endpoint.api, "reason": str(flaw)})
                 self._page_sizes.be_smallest(endpoint.api, width)
                 request = replace(request, limit=1)
         raise BadAnswer(endpoint.api, f"OpenAI refused {_MOST_FALLBACKS} ways to ask, each for another reason")

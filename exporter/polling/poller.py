@@ -296,7 +296,8 @@ class Poller:
         # What it cost decides about the next one.
         self._timetable.ended(api)
         with self._lock:
-            if setting is self._setting:
+            # Once it ends nobody listens any more, the log least of all.
+            if setting is self._setting and not self._stopping.is_set():
                 self._conclude(api, key, began, time.monotonic() - watch, problem)
 
     def _is_large(self, api: str) -> bool:

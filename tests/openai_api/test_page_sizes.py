@@ -93,7 +93,7 @@ def test_the_page_with_the_largest_days_decides() -> None:
 
 def test_an_answer_that_is_too_large_is_asked_for_in_smaller_parts(caplog: pytest.LogCaptureFixture) -> None:
     api = ApiWithLargeDays(30_000, 30_000, 30_000, 30_000, most_bytes=100_000)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG, "exporter"):
         assert amounts(api.read()) == [1, 2, 3, 4]
         assert api.limits == [31, 1, 1, 1, 1]
         assert amounts(api.read()) == [1, 2, 3, 4]
