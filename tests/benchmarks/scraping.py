@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Final, Self
@@ -27,6 +28,7 @@ from tests.benchmarks.table import Figure, ratio
 ENCODINGS: Final = ("identity", "gzip")
 _PATIENCE_SECONDS: Final = 600
 _SCRAPE_INTERVAL_SECONDS: Final = 0.05
+_POLL: Final = "poll"
 _STOP: Final = "stop"
 _LARGEST_ANSWER_BYTES: Final = 1 << 27
 _LARGEST_HEAD_BYTES: Final = 1 << 16
@@ -56,22 +58,18 @@ def scraping(
         scrapes: of each kind, while polls are applied one after the other.
         longest: seconds after which the scrapes that were made must do.
     """
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(
-        target=_serve, args=(series // SERIES_PER_COMBINATION, folder, there)
-    )
-    process.start()
-    there.close()
-    try:
-        port = _told(here)
+    combinations = series // SERIES_PER_COMBINATION
+    with _exporter(combinations, folder / "scraped") as (pipe, port):
         reference, quiet = _quiet(port, repetitions)
-        here.send("poll")
+        with _exporter(combinations, folder / "apart") as (neighbour, _):
+            neighbour.send(_POLL)
+            apart = _busy(port, scrapes, longest)
+            neighbour.send(_STOP)
+            _told(neighbour)
+        pipe.send(_POLL)
         busy = _busy(port, scrapes, longest)
-        here.send(_STOP)
-        _told(here)
-    finally:
-        here.close()
-        process.join(_PATIENCE_SECONDS)
+        pipe.send(_STOP)
+        _told(pipe)
     against = "against `prometheus_client.generate_latest`"
     names = {"identity": "plain", "gzip": "gzip"}
     return (
@@ -88,7 +86,30 @@ def scraping(
             )
             for each in ENCODINGS
         ),
+        # What this machine does to a scrape while both its processors are busy, whoever keeps them so.
+        *(
+            ratio(
+                f"the same while another process applies them, {names[each]}, 99th percentile of scrapes",
+                percentile(apart[each], 99),
+                reference,
+            )
+            for each in ENCODINGS
+        ),
     )
+
+
+@contextmanager
+def _exporter(combinations: int, folder: Path) -> "Iterator[tuple[Pipe[object, object], int]]":
+    """Yield an exporter in a process of its own: what tells it to begin polling and to stop, and its port."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(combinations, folder, there))
+    process.start()
+    there.close()
+    try:
+        yield here, _told(here)
+    finally:
+        here.close()
+        process.join(_PATIENCE_SECONDS)
 
 
 def _told(pipe: "Pipe[object, object]") -> int:
