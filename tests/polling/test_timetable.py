@@ -10,7 +10,7 @@ from exporter.metrics.self_metrics import SelfMetrics
 from exporter.openai_api.endpoints import COSTS
 from exporter.polling.timetable import Timetable
 from tests.polling.conftest import StartScripted
-from tests.polling.scripted_organization import BEGAN, Spent, Used
+from tests.polling.scripted_organization import BEGAN, ScriptedOrganization, Spent, Used
 
 MINUTE, HOUR = 60, 3_600
 LISTS = ("projects", "users", "rate_limits")
@@ -132,18 +132,26 @@ def _live(watched: Watched, seconds: int) -> Counter[str]:
     return sent
 
 
+def _with_more_requests(
+    organization: ScriptedOrganization, listed: str, requests: int, code: str
+) -> Callable[[str], None]:
+    """Return what lets each read of a list take so many requests more: tries, or pages."""
+
+    def count(api: str) -> None:
+        if api == listed and organization.observer is not None:
+            for _ in range(requests):
+                organization.observer.answered(api, code, 0.0)
+
+    return count
+
+
 def test_a_list_that_took_more_requests_than_an_hour_has_fails_and_says_so_and_is_tried_again(
     start_scripted: StartScripted, caplog: pytest.LogCaptureFixture
 ) -> None:
     exporter = start_scripted("{polling: {requests_per_hour: 80}, labels: {user: true}}")
     organization = exporter.organization
 
-    def answer_after_many_tries(api: str) -> None:
-        if api == "users" and organization.observer is not None:
-            for _ in range(89):
-                organization.observer.answered(api, "503", 0.0)
-
-    organization.before_answer = answer_after_many_tries
+    organization.before_answer = _with_more_requests(organization, "users", 89, "503")
     exporter.pass_time()
     organization.before_answer = lambda _: None
     for _ in range(5 * HOUR // MINUTE):
@@ -162,12 +170,7 @@ def test_a_project_that_no_list_names_takes_the_budget_from_nobody(start_scripte
     exporter = start_scripted("polling: {requests_per_hour: 80}")
     organization = exporter.organization
 
-    def answer_in_ten_pages(api: str) -> None:
-        if api == "projects" and organization.observer is not None:
-            for _ in range(9):
-                organization.observer.answered(api, "200", 0.0)
-
-    organization.before_answer = answer_in_ten_pages
+    organization.before_answer = _with_more_requests(organization, "projects", 9, "200")
     organization.spent = [Spent("1.5")]
     exporter.pass_time()
     before = organization.requests.copy()
