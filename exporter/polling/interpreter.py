@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-# A scrape of a large page waits for the interpreter some fifteen times: whenever it has waited for kernel or client.
+# A scrape waits for the interpreter several times: whenever it has waited for the kernel or for another thread.
 # With Python's own 5 ms that takes longer than all else. Two large polls at once cost no more processor time by it.
 _LONGEST_WAIT_SECONDS: Final = 0.0001
 _SECONDS_BETWEEN_COLLECTIONS: Final = 3600.0

@@ -12,19 +12,11 @@ from urllib.parse import unquote
 
 import h11
 
+from exporter.web.large_answers import LARGE_ANSWER_BYTES, LargeAnswers
 from exporter.web.limits import Limits
 from exporter.web.messages import Handler, RawHead, Request, RequestEndedError, Response, WantsStream
 from exporter.web.places import Client, Places
-from exporter.web.plain_channel import (
-    LARGE_ANSWER_BYTES,
-    SLICE_BYTES,
-    Writer,
-    bound_unsent,
-    first,
-    reset_on_close,
-    rest,
-    untaken_bytes,
-)
+from exporter.web.plain_channel import Writer, reset_on_close, rest, taken_bytes
 from exporter.web.tls_channel import READ_BYTES, Reader
 
 _log = logging.getLogger(__name__)
@@ -65,6 +57,7 @@ class Conversation:
         handler: Handler,
         limits: Limits,
         places: Places,
+        large_answers: LargeAnswers,
         client: Client,
         stopping: Callable[[], bool],
         wants_stream: WantsStream,
@@ -74,6 +67,7 @@ class Conversation:
         self._handler = handler
         self._limits = limits
         self._places = places
+        self._large_answers = large_answers
         self._client = client
         self._stopping = stopping
         self._wants_stream = wants_stream
@@ -305,24 +299,23 @@ class Conversation:
         for event in events:
             spelled = self._http.send_with_data_passthrough(event) or ()
             pieces += [memoryview(piece) for piece in spelled if piece]
-        size = sum(map(len, pieces))
-        if not patient or size < LARGE_ANSWER_BYTES or not self._places.widen(self._client):
+        is_large = patient and sum(map(len, pieces)) >= LARGE_ANSWER_BYTES
+        if not (is_large and await self._send_as_large(pieces)):
             await self._hand_over(pieces, patient=patient)
-            return
-        try:
-            self._bound_unsent(one_of_few=True)
-            await self._hand_over(first(pieces, size - SLICE_BYTES), patient=True)
-            # The end leaves when the kernel holds no more than it may for everybody.
-            self._bound_unsent(one_of_few=False)
-            await self._hand_over(rest(pieces, size - SLICE_BYTES), patient=True)
-        finally:
-            self._places.narrow(self._client)
 
-    def _bound_unsent(self, *, one_of_few: bool) -> None:
+    async def _send_as_large(self, pieces: Sequence[memoryview]) -> bool:
+        """Let a thread send the pieces; False, and nothing is sent, if all of them are busy."""
+        if self._writer.transport.is_closing():
+            raise ClientGoneError
         try:
-            bound_unsent(self._writer.transport.get_extra_info("socket"), one_of_few=one_of_few)
+            # What TLS had to say meanwhile comes first.
+            await self._taken(patient=True)
+            self._places.stall(self._client)
+            return await self._large_answers.send(self._writer, pieces, patience=self._limits.write_timeout)
         except OSError as error:
             raise AnswerNotTakenError from error
+        finally:
+            self._places.flow(self._client)
 
     async def _hand_over(self, pieces: Sequence[memoryview], *, patient: bool) -> None:
         left = pieces
@@ -346,7 +339,7 @@ class Conversation:
         if transport.get_write_buffer_size() == 0:
             return
         self._places.stall(self._client)
-        held = untaken_bytes(transport.get_extra_info("socket"))
+        taken = taken_bytes(transport.get_extra_info("socket"))
         try:
             while True:
                 try:
@@ -354,8 +347,8 @@ class Conversation:
                         await self._writer.drain()
                         return
                 except TimeoutError:
-                    before, held = held, untaken_bytes(transport.get_extra_info("socket"))
-                    if not patient or held >= before:
+                    before, taken = taken, taken_bytes(transport.get_extra_info("socket"))
+                    if not patient or before is None or taken is None or taken <= before:
                         raise
         finally:
             self._places.flow(self._client)

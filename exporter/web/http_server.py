@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from exporter.web.http_conversation import AnswerNotTakenError, ClientGoneError, Conversation
+from exporter.web.large_answers import LargeAnswers
 from exporter.web.limits import DEFAULT_LIMITS, Limits
 from exporter.web.messages import Handler, WantsStream, wants_none
 from exporter.web.places import Places
@@ -55,6 +56,7 @@ class HttpServer:
         self._limits = _within_open_files(limits)
         self._protection = protection
         self._places = Places(self._limits)
+        self._large_answers = LargeAnswers(self._limits.large_answers)
         self._listeners: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._connections: set[_Connection] = set()
@@ -92,6 +94,7 @@ class HttpServer:
             for end in unfinished:
                 end.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
+        self._large_answers.close()
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -121,6 +124,7 @@ class HttpServer:
             self._handler,
             self._limits,
             self._places,
+            self._large_answers,
             self._protection,
             lambda: self._stopping,
             self._wants_stream,
@@ -138,6 +142,7 @@ class _Connection:
         handler: Handler,
         limits: Limits,
         places: Places,
+        large_answers: LargeAnswers,
         protection: Callable[[], Protection],
         stopping: Callable[[], bool],
         wants_stream: WantsStream,
@@ -147,6 +152,7 @@ class _Connection:
         self._wants_stream = wants_stream
         self._limits = limits
         self._places = places
+        self._large_answers = large_answers
         self._protection = protection
         self._stopping = stopping
         self._is_open = False
@@ -171,7 +177,7 @@ class _Connection:
             try:
                 protection = self._protection()
                 if protection.context is not None:
-                    channel = TlsChannel(plain_reader, plain_writer, protection.context)
+                    channel = TlsChannel(self._socket, plain_reader, plain_writer, protection.context)
                     await self._shake_hands(channel, protection)
                     reader = writer = channel
                 conversation = Conversation(
@@ -180,6 +186,7 @@ class _Connection:
                     handler=self._handler,
                     limits=self._limits,
                     places=self._places,
+                    large_answers=self._large_answers,
                     client=self,
                     stopping=self._stopping,
                     wants_stream=self._wants_stream,

@@ -12,7 +12,8 @@ class Limits:
         max_connections: open at once. The default stays below the usual limit of 1024 open files.
         requests_in_flight: requests being answered at once. Fewer than the connections, so that one of those
             can always give way to a new client.
-        wide_answers: of which the kernel may hold megabytes at once: enough for Prometheus, its twin, and two more.
+        large_answers: sent at once by a thread each: enough for Prometheus, its twin, and two more. The event loop
+            sends the others.
         head_bytes: of one request's head, give or take one read.
         body_bytes: of one request's body, unless the handler reads it as it comes.
         head_timeout: seconds for a whole request from its first byte; a new connection has as long for that byte.
@@ -27,7 +28,7 @@ class Limits:
 
     max_connections: int = 512
     requests_in_flight: int = 128
-    wide_answers: int = 4
+    large_answers: int = 4
     head_bytes: int = 16 * 1024
     body_bytes: int = 64 * 1024
     head_timeout: float = 10.0

@@ -26,7 +26,6 @@ class Places:
         self._waiting: dict[Client, None] = {}
         self._stalled: dict[Client, None] = {}
         self._answered: set[Client] = set()
-        self._wide: set[Client] = set()
 
     def enter(self, client: Client) -> None:
         """Take in a new connection; when all places are taken the longest waiting one is cut."""
@@ -63,23 +62,11 @@ class Places:
         """Note that the client has taken everything sent so far."""
         self._stalled.pop(client, None)
 
-    def widen(self, client: Client) -> bool:
-        """Let the kernel take megabytes of the client's answer; False if it does so for as many as it may."""
-        if len(self._wide) >= self._limits.wide_answers:
-            return False
-        self._wide.add(client)
-        return True
-
-    def narrow(self, client: Client) -> None:
-        """Note that the kernel holds little of the client's answer."""
-        self._wide.discard(client)
-
     def leave(self, client: Client) -> None:
         """Free the connection's place."""
         self._waiting.pop(client, None)
         self._stalled.pop(client, None)
         self._answered.discard(client)
-        self._wide.discard(client)
 
     def cut_the_longest_waiting(self) -> bool:
         """Cut one connection that waits; False if none does."""

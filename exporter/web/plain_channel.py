@@ -1,35 +1,33 @@
 """The way out of one open connection without TLS: what the client's kernel takes at once is never copied here."""
 
 import asyncio
-import fcntl
 import socket
 import struct
 import sys
-import termios
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 SLICE_BYTES: Final = 64 * 1024
 """At most so much of an answer is copied for a client that is slow to take it; the rest is the page all share."""
 
-LARGE_ANSWER_BYTES: Final = 1024 * 1024
-
 # What the kernel takes of an answer before the client does. Unbounded, it copies megabytes for each slow reader.
 _UNSENT_BYTES: Final = 128 * 1024
-# The same for one of few large ones. Each time the kernel is full, the rest waits for the client and the interpreter.
-_UNSENT_BYTES_OF_FEW: Final = 4 * 1024 * 1024
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 _MOST_PIECES: Final = 512
 """In one call of the system; Linux takes 1024."""
 
+# In Linux' struct tcp_info (linux/tcp.h): tcpi_bytes_acked, since 4.1.
+_ACKNOWLEDGED: Final = struct.Struct("=120xQ")
+
 
 class Writer(Protocol):
     """What a conversation writes to."""
 
     @property
-    def transport(self) -> asyncio.WriteTransport:
+    def transport(self) -> asyncio.Transport:
         """The connection itself, whose buffer holds what was handed over and the client has not taken."""
 
     def hand_over(self, pieces: Sequence[memoryview], /) -> int:
@@ -46,6 +44,15 @@ class Writer(Protocol):
     async def drain(self) -> None:
         """Wait until the transport's buffer is empty."""
 
+    def send(self, pieces: Sequence[memoryview], /) -> None:
+        """Send the pieces past the transport, whose buffer is empty, and wait in this thread for the client.
+
+        Meanwhile the event loop must neither read nor write. A shutdown of the connection ends the waiting.
+
+        Raises:
+            OSError: the client is gone.
+        """
+
     def write_eof(self) -> None:
         """Say that nothing follows."""
 
@@ -53,16 +60,14 @@ class Writer(Protocol):
         """Close as soon as everything is sent."""
 
 
-def bound_unsent(connection: socket.socket, *, one_of_few: bool = False) -> None:
+def bound_unsent(connection: socket.socket) -> None:
     """Bound what the kernel takes of an answer before the client does.
 
     Raises:
         OSError: the client is gone.
     """
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        # Who is slow to take megabytes must not pass for somebody who takes nothing: see untaken_bytes.
-        most = _UNSENT_BYTES_OF_FEW if one_of_few and sys.platform == "linux" else _UNSENT_BYTES
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
 
 def reset_on_close(connection: socket.socket) -> None:
@@ -72,28 +77,35 @@ def reset_on_close(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
-def untaken_bytes(connection: socket.socket) -> int:
-    """Return how many bytes the kernel holds for the client; 0 where the system does not tell."""
+def taken_bytes(connection: socket.socket) -> int | None:
+    """Return how many bytes the client's kernel has taken since the connection began; None where nobody tells."""
     if sys.platform != "linux" or connection.fileno() < 0:
-        return 0
-    return int.from_bytes(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return None
+    told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.size)
+    return int(_ACKNOWLEDGED.unpack(told)[0]) if len(told) == _ACKNOWLEDGED.size else None
+
+
+@contextmanager
+def blocking(connection: socket.socket) -> Iterator[None]:
+    """Let calls wait for the client."""
+    connection.setblocking(True)  # noqa: FBT003 - the standard library's own spelling
+    try:
+        yield
+    finally:
+        connection.setblocking(False)  # noqa: FBT003 - the standard library's own spelling
 
 
 class PlainChannel:
-    """The server's side of one connection in the clear; a Writer.
-
-    A large page goes to the kernel in one call, past the transport. In slices it took hundreds of calls, and waited for
-    the interpreter after each while a poll was applied: that was nearly all of a scrape's time.
-    """
+    """The server's side of one connection in the clear; a Writer."""
 
     def __init__(self, connection: socket.socket, writer: asyncio.StreamWriter) -> None:
         self._socket = connection
         self._writer = writer
 
     @property
-    def transport(self) -> asyncio.WriteTransport:
+    def transport(self) -> asyncio.Transport:
         """The connection itself."""
-        return self._writer.transport
+        return both_ways(self._writer)
 
     def hand_over(self, pieces: Sequence[memoryview], /) -> int:
         """Hand over what the client takes at once, and a slice if that is not all."""
@@ -109,6 +121,13 @@ class PlainChannel:
         """Wait until the transport's buffer is empty."""
         await self._writer.drain()
 
+    def send(self, pieces: Sequence[memoryview], /) -> None:
+        """Send the pieces as they are, in as few calls of the system as there can be."""
+        left = pieces
+        with blocking(self._socket):
+            while left:
+                left = rest(left, self._socket.sendmsg(left[:_MOST_PIECES]))
+
     def write_eof(self) -> None:
         """Say that nothing follows."""
         self._writer.write_eof()
@@ -116,6 +135,14 @@ class PlainChannel:
     def close(self) -> None:
         """Close as soon as everything is sent."""
         self._writer.close()
+
+
+def both_ways(writer: asyncio.StreamWriter) -> asyncio.Transport:
+    """Return the transport, whose type the standard library knows as that of one direction."""
+    transport = writer.transport
+    if not isinstance(transport, asyncio.Transport):
+        raise TypeError(f"{type(transport).__name__} does not go both ways")
+    return transport
 
 
 def beginning(pieces: Sequence[memoryview], most: int) -> bytes:

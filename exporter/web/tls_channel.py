@@ -1,13 +1,17 @@
 """TLS on top of an open connection, so that places, limits and flow control see what really goes over the wire."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from exporter.web.plain_channel import SLICE_BYTES, beginning
+from exporter.web.plain_channel import SLICE_BYTES, beginning, blocking, both_ways, rest
 
 READ_BYTES: Final = 16 * 1024
+
+# What a thread encrypts in one go: it waits for the interpreter before each, and the ciphertext takes memory.
+_LARGE_SLICE_BYTES: Final = 1024 * 1024
 
 _HANDSHAKE_RECORD: Final = 0x16
 _FAREWELL_SECONDS: Final = 2.0
@@ -27,7 +31,14 @@ class Reader(Protocol):
 class TlsChannel:
     """The server's side of one encrypted connection; a Reader and a Writer."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        context: ssl.SSLContext,
+    ) -> None:
+        self._socket = connection
         self._reader = reader
         self._writer = writer
         self._incoming = ssl.MemoryBIO()
@@ -36,9 +47,9 @@ class TlsChannel:
         self._ended = False
 
     @property
-    def transport(self) -> asyncio.WriteTransport:
+    def transport(self) -> asyncio.Transport:
         """The connection itself."""
-        return self._writer.transport
+        return both_ways(self._writer)
 
     async def shake_hands(self) -> ssl.SSLObject:
         """Agree on keys; return what there is to know about the client.
@@ -104,6 +115,16 @@ class TlsChannel:
     async def drain(self) -> None:
         """Wait until the transport's buffer is empty."""
         await self._writer.drain()
+
+    def send(self, pieces: Sequence[memoryview], /) -> None:
+        """Encrypt and send the pieces, large slice by large slice."""
+        left = pieces
+        with blocking(self._socket):
+            while left:
+                plain = beginning(left, _LARGE_SLICE_BYTES)
+                self._tls.write(plain)
+                self._socket.sendall(self._outgoing.read())
+                left = rest(left, len(plain))
 
     def write_eof(self) -> None:
         """Say that nothing follows."""

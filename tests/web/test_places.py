@@ -83,13 +83,3 @@ def test_cutting_all_who_wait_spares_who_is_being_answered(places: Places, guest
     places.begin_answer(guests[1])
     places.cut_all_waiting()
     assert cut(guests) == [0, 2, 3]
-
-
-def test_few_answers_at_a_time_are_wide(guests: list[Guest]) -> None:
-    places = Places(Limits(wide_answers=2))
-    assert [places.widen(guest) for guest in guests[:3]] == [True, True, False]
-    places.narrow(guests[0])
-    assert places.widen(guests[2])
-    assert not places.widen(guests[3])
-    places.leave(guests[1])
-    assert places.widen(guests[3])

@@ -1,0 +1,216 @@
+import asyncio
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from exporter.web.http_server import HttpServer, Limits, serving_in_thread
+from exporter.web.large_answers import LARGE_ANSWER_BYTES, LargeAnswers
+from exporter.web.plain_channel import PlainChannel
+from tests.web.loopback import PATIENCE, connected, wait_for_reset
+from tests.web.pages import BIG, Pages
+
+PAGE = [memoryview(bytes([65 + number % 26]) * 70_000) for number in range(100)]
+WHOLE = b"".join(PAGE)
+GET_BIG = b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Connection(socket.socket):
+    """Counts the calls of the system that send."""
+
+    sent = 0
+
+    def sendmsg(self, *arguments: Any) -> int:  # noqa: ANN401 - passed on as they come
+        self.sent += 1
+        return super().sendmsg(*arguments)
+
+
+@asynccontextmanager
+async def channel() -> AsyncIterator[tuple[PlainChannel, Connection, socket.socket]]:
+    """Yield both ends of a connection on loopback: the server's, its socket, and the client's, which blocks."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        client.settimeout(PATIENCE)
+        client.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        ours = Connection(fileno=accepted.detach())
+        ours.setblocking(False)  # noqa: FBT003 - the standard library's own spelling
+        _, writer = await asyncio.open_connection(sock=ours)
+        try:
+            yield PlainChannel(ours, writer), ours, client
+        finally:
+            writer.transport.abort()
+
+
+def taken(client: socket.socket, count: int) -> bytes:
+    received = bytearray()
+    while len(received) < count:
+        received += client.recv(count - len(received))
+    return bytes(received)
+
+
+def test_a_page_is_sent_in_one_call_of_the_system_however_little_the_client_takes_at_once() -> None:
+    async def send() -> tuple[bool, bytes, int]:
+        large_answers = LargeAnswers(1)
+        async with channel() as (writer, ours, client):
+            taking = asyncio.create_task(asyncio.to_thread(taken, client, len(WHOLE)))
+            was_sent = await large_answers.send(writer, PAGE, patience=PATIENCE)
+            return was_sent, await taking, ours.sent
+
+    assert asyncio.run(send()) == (True, WHOLE, 1)
+
+
+def test_the_event_loop_reads_nothing_while_a_thread_may_block_the_socket_and_everything_after_it() -> None:
+    async def send() -> tuple[bool, bool, bool]:
+        large_answers = LargeAnswers(1)
+        async with channel() as (writer, ours, client):
+            sending = asyncio.create_task(large_answers.send(writer, PAGE, patience=PATIENCE))
+            await asyncio.to_thread(taken, client, 1)
+            meanwhile = writer.transport.is_reading()
+            await asyncio.to_thread(taken, client, len(WHOLE) - 1)
+            await sending
+            return meanwhile, writer.transport.is_reading(), ours.getblocking()
+
+    assert asyncio.run(send()) == (False, True, False)
+
+
+def test_what_was_not_read_before_is_not_read_afterwards() -> None:
+    async def send() -> bool:
+        async with channel() as (writer, _, client):
+            writer.transport.pause_reading()
+            sending = asyncio.create_task(LargeAnswers(1).send(writer, PAGE, patience=PATIENCE))
+            await asyncio.to_thread(taken, client, len(WHOLE))
+            await sending
+            return writer.transport.is_reading()
+
+    assert not asyncio.run(send())
+
+
+def test_no_more_are_sent_at_once_than_there_are_threads() -> None:
+    async def send() -> list[bool]:
+        large_answers = LargeAnswers(1)
+        async with channel() as (first, _, slow), channel() as (second, _, other):
+            sending = asyncio.create_task(large_answers.send(first, PAGE, patience=PATIENCE))
+            await asyncio.to_thread(taken, slow, 1)
+            refused = await large_answers.send(second, PAGE, patience=PATIENCE)
+            await asyncio.to_thread(taken, slow, len(WHOLE) - 1)
+            await sending
+            taking = asyncio.create_task(asyncio.to_thread(taken, other, len(WHOLE)))
+            accepted = await large_answers.send(second, PAGE, patience=PATIENCE)
+            await taking
+            return [refused, accepted]
+
+    assert asyncio.run(send()) == [False, True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells what the client has taken")
+def test_a_client_that_takes_nothing_is_told_from_one_that_takes_little() -> None:
+    async def send() -> bool:
+        large_answers = LargeAnswers(1)
+        async with channel() as (writer, _, client):
+            sending = asyncio.create_task(large_answers.send(writer, PAGE, patience=0.4))
+            for _ in range(10):
+                # More than the patience in all, and never so long without a byte.
+                await asyncio.sleep(0.1)
+                await asyncio.to_thread(taken, client, 64 * 1024)
+            assert not sending.done()
+            with pytest.raises(TimeoutError):
+                await sending
+            writer.transport.abort()
+            return await asyncio.to_thread(wait_for_reset, client)
+
+    assert asyncio.run(send())
+
+
+def test_a_client_that_leaves_frees_its_thread() -> None:
+    async def send() -> bool:
+        large_answers = LargeAnswers(1)
+        async with channel() as (writer, _, client):
+            sending = asyncio.create_task(large_answers.send(writer, PAGE, patience=PATIENCE))
+            await asyncio.to_thread(taken, client, 1)
+            client.close()
+            with pytest.raises(OSError, match=r"."):
+                await sending
+        async with channel() as (writer, _, client):
+            taking = asyncio.create_task(asyncio.to_thread(taken, client, len(WHOLE)))
+            was_sent = await large_answers.send(writer, PAGE, patience=PATIENCE)
+            await taking
+            return was_sent
+
+    assert asyncio.run(send())
+
+
+def test_who_is_cut_amid_a_large_answer_is_reset_and_frees_its_thread_at_once() -> None:
+    async def send() -> bool:
+        large_answers = LargeAnswers(1)
+        async with channel() as (writer, _, client):
+            sending = asyncio.create_task(large_answers.send(writer, PAGE, patience=3600))
+            await asyncio.to_thread(taken, client, 1)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+            # It would wait for a thread that still sends.
+            large_answers.close()
+            writer.transport.abort()
+            return await asyncio.to_thread(wait_for_reset, client)
+
+    assert asyncio.run(send())
+
+
+def test_a_stopped_server_leaves_no_thread_behind_that_waits_for_a_client() -> None:
+    before = set(threading.enumerate())
+
+    async def stop() -> None:
+        server = HttpServer(Pages(), host="127.0.0.1", port=0, limits=Limits(stop_timeout=0.05))
+        await server.start()
+        with socket.create_connection(server.address, timeout=PATIENCE) as client:
+            client.setblocking(False)  # noqa: FBT003 - the standard library's own spelling
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(client, GET_BIG)
+            await loop.sock_recv(client, 1)
+            assert set(threading.enumerate()) - before
+            await server.stop()
+
+    asyncio.run(stop())
+    assert not set(threading.enumerate()) - before
+
+
+def test_requests_that_came_amid_a_large_answer_are_answered_after_it() -> None:
+    with serving_in_thread(Pages()) as address, connected(address, receive_buffer=16 * 1024) as client:
+        client.sendall(GET_BIG)
+        head = _head(client)
+        client.sendall(b"GET /one HTTP/1.1\r\nHost: a\r\n\r\n" + GET_BIG)
+        assert b"200" in head
+        assert taken(client, len(BIG)) == BIG
+        assert b"200" in _head(client)
+        assert taken(client, 12) == b"GET|/one|||\n"
+        _head(client)
+        assert taken(client, len(BIG)) == BIG
+
+
+def _head(client: socket.socket) -> bytes:
+    head = bytearray()
+    while not head.endswith(b"\r\n\r\n"):
+        head += client.recv(1)
+    return bytes(head)
+
+
+def test_more_large_answers_than_threads_arrive_whole_too() -> None:
+    with serving_in_thread(Pages(), limits=Limits(large_answers=1)) as address, ExitStack() as clients:
+        readers = [clients.enter_context(connected(address, receive_buffer=16 * 1024)) for _ in range(3)]
+        for reader in readers:
+            reader.sendall(GET_BIG.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        received = [bytearray() for _ in readers]
+        left = set(range(len(readers)))
+        while left:
+            for number in list(left):
+                data = readers[number].recv(1 << 20)
+                received[number] += data
+                if not data:
+                    left.discard(number)
+    assert len(BIG) > LARGE_ANSWER_BYTES
+    assert [bytes(each).partition(b"\r\n\r\n")[2] == BIG for each in received] == [True] * 3
