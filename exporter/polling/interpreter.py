@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-# A scrape waits for the interpreter several times: whenever it has waited for the kernel or for another thread.
-# With Python's own 5 ms that takes longer than all else. Two large polls at once cost no more processor time by it.
-_LONGEST_WAIT_SECONDS: Final = 0.0001
+# A scrape waits for the interpreter several times: whenever it has waited for the kernel or for another thread. With
+# Python's own 5 ms that takes longer than all else, and with 0.1 ms the scrape itself is interrupted too often.
+_LONGEST_WAIT_SECONDS: Final = 0.001
 _SECONDS_BETWEEN_COLLECTIONS: Final = 3600.0
 _ROWS_FORGOTTEN_AT_ONCE: Final = 100
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.benchmarks.benchmarks import BENCHMARKS, measured
+from tests.benchmarks.measuring import ProcessorTime
 from tests.benchmarks.table import Figure, figures_of, machine, row, table, write
 
 
@@ -23,7 +24,7 @@ def main() -> int:
     failed = False
     for number, name in enumerate(names, 1):
         sys.stderr.write(f"[{number}/{len(names)}] {name} ...\n")
-        began = time.monotonic()
+        began, spent = time.monotonic(), ProcessorTime.so_far()
         try:
             # In a process of its own: what one leaves in memory must not weigh on the next.
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
@@ -33,7 +34,8 @@ def main() -> int:
             sys.stderr.write(f"{traceback.format_exc()}{name} failed; its rows stay as they were\n")
             continue
         rows = "".join(f"  {row(name, figure)}\n" for figure in found[name])
-        sys.stderr.write(f"{rows}  {time.monotonic() - began:.0f} s\n")
+        stolen = ProcessorTime.so_far().stolen_since(spent)
+        sys.stderr.write(f"{rows}  {time.monotonic() - began:.0f} s, {stolen:.1%} of processor time stolen\n")
         if options.write:
             shown = {**figures_of(), **found}
             write({each: shown[each] for each in BENCHMARKS if each in shown})

@@ -34,7 +34,7 @@ class Sizes(NamedTuple):
     projects: Sequence[int] = (5, 1_000)
     span: int = 3_600
     repetitions: int = 3
-    scrapes: int = 200
+    scrapes: int = 400
     requests: int = 1_000
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.benchmarks import BENCHMARKS, Sizes
-from tests.benchmarks.measuring import percentile
+from tests.benchmarks.measuring import ProcessorTime, percentile
 from tests.benchmarks.table import HEADER, Figure, figures_of, ratio, table, write
 
 TINY = Sizes(
@@ -53,6 +53,15 @@ def test_a_ratio_says_whether_it_keeps_to_its_target() -> None:
     assert ratio("a", 1, 100, 1 / 50) == Figure("a", "1/100", "1/50", holds=True)
     assert ratio("a", 7, 1, 6) == Figure("a", "7.0 times", "6.0 times", holds=False)
     assert ratio("a", 7, 1) == Figure("a", "7.0 times")
+
+
+def test_the_share_of_processor_time_that_the_host_took_away_is_told(tmp_path: Path) -> None:
+    times = tmp_path / "stat"
+    times.write_text("cpu  10 0 5 80 1 0 0 4 3 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n", encoding="ascii")
+    earlier = ProcessorTime.so_far(times)
+    times.write_text("cpu  30 0 10 150 1 0 0 9 23 0\n", encoding="ascii")
+    assert ProcessorTime.so_far(times).stolen_since(earlier) == 0.05
+    assert ProcessorTime.so_far(tmp_path / "none").stolen_since(ProcessorTime(0, 0)) == 0
 
 
 def test_a_percentile_is_one_of_the_values() -> None:
