@@ -74,6 +74,8 @@ class Conversation:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
         # Of the request that is being answered, as h11 knows it: "head" is another method than HEAD.
         self._method = b""
+        # Whether a thread sent the answer; meanwhile nothing was read.
+        self._is_unread = False
         # Flushing waits until the client's kernel has room for everything, not just for most of it.
         writer.transport.set_write_buffer_limits(high=0)
 
@@ -88,6 +90,7 @@ class Conversation:
     async def _exchange(self, patience: float) -> bool:
         """Answer one request; False if there is none, or the connection can carry no other after it."""
         self._method = b""
+        self._is_unread = False
         try:
             request = await self._read_request(patience)
         except _RefusedError as refusal:
@@ -110,6 +113,8 @@ class Conversation:
             return False
         self._places.wait(self._client)
         if self._stopping() or self._http.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
+            if self._is_unread:
+                await self._part()
             return False
         self._http.start_next_cycle()
         return True
@@ -274,7 +279,9 @@ class Conversation:
                 chunks = [h11.Data(data=chunk) for chunk in body] if has_body else []
                 try:
                     async with asyncio.timeout(self._limits.answer_timeout):
-                        await self._send(head, *chunks, h11.EndOfMessage(), patient=True)
+                        # Without a length its end could be taken for the whole's.
+                        may_be_large = _has_length(head)
+                        await self._send(head, *chunks, h11.EndOfMessage(), patient=True, may_be_large=may_be_large)
                 except TimeoutError as error:
                     raise AnswerNotTakenError from error
         except _RefusedError as refusal:
@@ -289,33 +296,31 @@ class Conversation:
 
     def _show_that_it_is_cut(self, head: h11.Response) -> None:
         """Reset a connection whose end is the answer's: nothing else tells this end from the right one."""
-        has_length = any(name == b"content-length" for name, _ in head.headers)
-        if self._http.their_http_version == b"1.0" and not has_length:
+        if self._http.their_http_version == b"1.0" and not _has_length(head):
             reset_on_close(self._writer.transport.get_extra_info("socket"))
 
-    async def _send(self, *events: _Outgoing, patient: bool = False) -> None:
+    async def _send(self, *events: _Outgoing, patient: bool = False, may_be_large: bool = False) -> None:
         """Write events and wait until they are handed over whole; `patient` as for `_taken`."""
         pieces: list[memoryview] = []
         for event in events:
             spelled = self._http.send_with_data_passthrough(event) or ()
             pieces += [memoryview(piece) for piece in spelled if piece]
-        is_large = patient and sum(map(len, pieces)) >= LARGE_ANSWER_BYTES
+        is_large = may_be_large and sum(map(len, pieces)) >= LARGE_ANSWER_BYTES
         if not (is_large and await self._send_as_large(pieces)):
             await self._hand_over(pieces, patient=patient)
 
     async def _send_as_large(self, pieces: Sequence[memoryview]) -> bool:
-        """Let a thread send the pieces; False, and nothing is sent, if all of them are busy."""
+        """Let a thread send the pieces; False, and nothing is sent, if none can be had."""
         if self._writer.transport.is_closing():
             raise ClientGoneError
         try:
             # What TLS had to say meanwhile comes first.
             await self._taken(patient=True)
-            self._places.stall(self._client)
-            return await self._large_answers.send(self._writer, pieces, patience=self._limits.write_timeout)
+            sent = await self._large_answers.send(self._writer, pieces, patience=self._limits.write_timeout)
         except OSError as error:
             raise AnswerNotTakenError from error
-        finally:
-            self._places.flow(self._client)
+        self._is_unread = sent
+        return sent
 
     async def _hand_over(self, pieces: Sequence[memoryview], *, patient: bool) -> None:
         left = pieces
@@ -352,6 +357,10 @@ class Conversation:
                         raise
         finally:
             self._places.flow(self._client)
+
+
+def _has_length(head: h11.Response) -> bool:
+    return any(name == b"content-length" for name, _ in head.headers)
 
 
 async def _close(body: Body) -> None:

@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -56,7 +56,8 @@ class HttpServer:
         self._limits = _within_open_files(limits)
         self._protection = protection
         self._places = Places(self._limits)
-        self._large_answers = LargeAnswers(self._limits.large_answers)
+        # They give way to nobody, so one place must be left that does.
+        self._large_answers = LargeAnswers(min(self._limits.large_answers, self._limits.requests_in_flight - 1))
         self._listeners: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._connections: set[_Connection] = set()
@@ -94,7 +95,6 @@ class HttpServer:
             for end in unfinished:
                 end.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
-        self._large_answers.close()
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -164,8 +164,11 @@ class _Connection:
         """End the connection soon, whatever it is doing."""
         self.task.cancel()
 
-    def _free(self, _: asyncio.Task[None]) -> None:
+    def _free(self, task: asyncio.Task[None]) -> None:
         self._places.leave(self)
+        # What ended the task holds on to its frames, and they to an answer, until it was asked for.
+        with suppress(asyncio.CancelledError):
+            task.exception()
         if not self._is_open:
             self._socket.close()
 
@@ -199,8 +202,9 @@ class _Connection:
             finally:
                 if not plain_writer.is_closing():
                     self._abort(plain_writer.transport)
-        except (ClientGoneError, ConnectionAbortedError, ssl.SSLError):
+        except (ClientGoneError, ConnectionAbortedError, ssl.SSLError) as error:
             _log.debug("a connection was cut")
+            _forget_frames(error)
         except Exception:  # noqa: BLE001 - a fault of one connection is told and ends no other
             _log.exception("a connection failed")
 
@@ -238,6 +242,13 @@ class _Connection:
     def _drop_what_is_unsent(self) -> None:
         """Close with a reset: what a slow reader has not taken would stay in the kernel for minutes."""
         reset_on_close(self._socket)
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let an error that a closed connection keeps not keep the answer as well, until somebody collects such circles."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _within_open_files(limits: Limits) -> Limits:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager, suppress
@@ -22,7 +23,6 @@ class LargeAnswers:
     def __init__(self, most: int) -> None:
         self._most = most
         self._under_way = 0
-        self._threads = futures.ThreadPoolExecutor(max_workers=most, thread_name_prefix="large-answer")
 
     async def send(self, writer: Writer, pieces: Sequence[memoryview], *, patience: float) -> bool:
         """Send the pieces, none of them empty, while the transport's buffer is empty.
@@ -34,17 +34,19 @@ class LargeAnswers:
                 the caller's own bound for the whole answer is the only one.
 
         Returns:
-            False if every thread has an answer to send; then nothing was sent.
+            False if no thread can be had; then nothing was sent.
 
         Raises:
-            OSError: the client is gone, or (TimeoutError) its patience is.
+            OSError: the client is gone, or (TimeoutError) the patience is.
         """
         if self._under_way >= self._most:
             return False
         self._under_way += 1
         try:
             with _unread(writer.transport):
-                sending = self._threads.submit(writer.send, pieces)
+                sending = _begin(writer, pieces)
+                if sending is None:
+                    return False
                 try:
                     await _end(sending, writer, patience)
                 finally:
@@ -53,10 +55,6 @@ class LargeAnswers:
             self._under_way -= 1
         sending.result()
         return True
-
-    def close(self) -> None:
-        """Let the threads end; nothing is sent any longer."""
-        self._threads.shutdown()
 
 
 @contextmanager
@@ -69,6 +67,29 @@ def _unread(transport: asyncio.Transport) -> Iterator[None]:
     finally:
         if was_read:
             transport.resume_reading()
+
+
+def _begin(writer: Writer, pieces: Sequence[memoryview]) -> futures.Future[None] | None:
+    sending: futures.Future[None] = futures.Future()
+    thread = threading.Thread(target=_send, args=(sending, writer, pieces), name="large-answer", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        # The system gives this process no more of them.
+        return None
+    return sending
+
+
+def _send(sending: futures.Future[None], writer: Writer, pieces: Sequence[memoryview]) -> None:
+    try:
+        writer.send(pieces)
+    except BaseException as error:  # noqa: BLE001 - whatever it is goes to who waits for the end
+        sending.set_exception(error)
+    else:
+        sending.set_result(None)
+    finally:
+        # The error's traceback holds this frame: together they would keep the page.
+        del sending, writer, pieces
 
 
 async def _end(sending: futures.Future[None], writer: Writer, patience: float) -> None:
@@ -90,7 +111,7 @@ async def _end(sending: futures.Future[None], writer: Writer, patience: float) -
 
 def _cut_unless_done(sending: futures.Future[None], writer: Writer) -> None:
     """End a thread's waiting together with the connection it waits for."""
-    if sending.done() or sending.cancel():
+    if sending.done():
         return
     connection = writer.transport.get_extra_info("socket")
     reset_on_close(connection)

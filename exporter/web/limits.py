@@ -12,8 +12,8 @@ class Limits:
         max_connections: open at once. The default stays below the usual limit of 1024 open files.
         requests_in_flight: requests being answered at once. Fewer than the connections, so that one of those
             can always give way to a new client.
-        large_answers: sent at once by a thread each: enough for Prometheus, its twin, and two more. The event loop
-            sends the others.
+        large_answers: sent at once by a thread each, and never all of those in flight: enough for Prometheus, its
+            twin, and two more. The event loop sends the others.
         head_bytes: of one request's head, give or take one read.
         body_bytes: of one request's body, unless the handler reads it as it comes.
         head_timeout: seconds for a whole request from its first byte; a new connection has as long for that byte.

@@ -5,7 +5,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, Protocol
 
 SLICE_BYTES: Final = 64 * 1024
@@ -72,8 +72,8 @@ def bound_unsent(connection: socket.socket) -> None:
 
 def reset_on_close(connection: socket.socket) -> None:
     """Let the connection's end be a reset: the kernel drops what the client has not taken, and the client knows."""
-    # A transport that has lost its connection has closed the socket already.
-    if connection.fileno() >= 0:
+    # A transport that has lost its connection has closed the socket already, and some systems refuse a client's loss.
+    with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 

@@ -132,7 +132,7 @@ def test_a_connection_whose_answer_is_under_way_never_gives_way_to_a_new_one(ope
 
 
 def test_the_longest_stalled_reader_gives_way_to_a_new_request(open_clients: ExitStack) -> None:
-    limits = Limits(max_connections=20, requests_in_flight=2)
+    limits = Limits(max_connections=20, requests_in_flight=2, large_answers=0)
     with serving_in_thread(Pages(), limits=limits) as address:
         first, second = (open_clients.enter_context(connected(address, receive_buffer=4096)) for _ in range(2))
         for slow in (first, second):

@@ -1,7 +1,11 @@
 import asyncio
+import gc
 import socket
+import struct
 import sys
 import threading
+import time
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
@@ -10,8 +14,9 @@ import pytest
 
 from exporter.web.http_server import HttpServer, Limits, serving_in_thread
 from exporter.web.large_answers import LARGE_ANSWER_BYTES, LargeAnswers
+from exporter.web.messages import Request, Response
 from exporter.web.plain_channel import PlainChannel
-from tests.web.loopback import PATIENCE, connected, wait_for_reset
+from tests.web.loopback import PATIENCE, ask, connected, status_of, wait_for_reset
 from tests.web.pages import BIG, Pages
 
 PAGE = [memoryview(bytes([65 + number % 26]) * 70_000) for number in range(100)]
@@ -153,17 +158,24 @@ def test_who_is_cut_amid_a_large_answer_is_reset_and_frees_its_thread_at_once() 
             sending.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await sending
-            # It would wait for a thread that still sends.
-            large_answers.close()
+            assert _sending_ends()
             writer.transport.abort()
             return await asyncio.to_thread(wait_for_reset, client)
 
     assert asyncio.run(send())
 
 
-def test_a_stopped_server_leaves_no_thread_behind_that_waits_for_a_client() -> None:
-    before = set(threading.enumerate())
+def _sending() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "large-answer"]
 
+
+def _sending_ends() -> bool:
+    for thread in _sending():
+        thread.join(PATIENCE)
+    return not _sending()
+
+
+def test_a_stopped_server_leaves_no_thread_behind_that_waits_for_a_client() -> None:
     async def stop() -> None:
         server = HttpServer(Pages(), host="127.0.0.1", port=0, limits=Limits(stop_timeout=0.05))
         await server.start()
@@ -172,11 +184,11 @@ def test_a_stopped_server_leaves_no_thread_behind_that_waits_for_a_client() -> N
             loop = asyncio.get_running_loop()
             await loop.sock_sendall(client, GET_BIG)
             await loop.sock_recv(client, 1)
-            assert set(threading.enumerate()) - before
+            assert _sending()
             await server.stop()
+            assert _sending_ends()
 
     asyncio.run(stop())
-    assert not set(threading.enumerate()) - before
 
 
 def test_requests_that_came_amid_a_large_answer_are_answered_after_it() -> None:
@@ -214,3 +226,114 @@ def test_more_large_answers_than_threads_arrive_whole_too() -> None:
                     left.discard(number)
     assert len(BIG) > LARGE_ANSWER_BYTES
     assert [bytes(each).partition(b"\r\n\r\n")[2] == BIG for each in received] == [True] * 3
+
+
+def test_who_takes_a_large_answer_is_not_cut_for_those_who_take_nothing() -> None:
+    limits = Limits(max_connections=40, requests_in_flight=3)
+    with serving_in_thread(Pages(), limits=limits) as address, ExitStack() as clients:
+        reader = clients.enter_context(connected(address, receive_buffer=16 * 1024))
+        reader.sendall(GET_BIG)
+        _head(reader)
+        received = bytearray()
+        for _ in range(8):
+            idler = clients.enter_context(connected(address, receive_buffer=4096))
+            idler.sendall(GET_BIG)
+            assert idler.recv(1)
+            received += taken(reader, 1_000_000)
+        received += taken(reader, len(BIG) - len(received))
+    assert received == BIG
+
+
+def test_large_answers_leave_one_place_that_gives_way() -> None:
+    limits = Limits(max_connections=20, requests_in_flight=2, large_answers=2)
+    with serving_in_thread(Pages(), limits=limits) as address, ExitStack() as clients:
+        for _ in range(2):
+            idler = clients.enter_context(connected(address, receive_buffer=4096))
+            idler.sendall(GET_BIG)
+            assert idler.recv(1)
+        assert status_of(ask(address, b"GET / HTTP/1.0\r\n\r\n")) == 200
+
+
+@pytest.mark.parametrize(
+    ("request_", "more"),
+    [
+        (b"GET /big HTTP/1.0\r\n\r\n", b"\r\n"),
+        (b"GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", GET_BIG),
+    ],
+)
+def test_what_a_client_sends_amid_its_last_answer_does_not_cost_it_the_end(request_: bytes, more: bytes) -> None:
+    with serving_in_thread(Pages()) as address, connected(address, receive_buffer=16 * 1024) as client:
+        client.sendall(request_)
+        _head(client)
+        client.sendall(more)
+        assert taken(client, len(BIG)) == BIG
+        assert client.recv(1) == b""
+
+
+def test_where_the_system_gives_no_thread_large_answers_arrive_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    with serving_in_thread(Pages()) as address, connected(address) as client, monkeypatch.context() as system:
+        system.setattr(threading, "Thread", NoThread)
+        for _ in range(2):
+            client.sendall(GET_BIG)
+            _head(client)
+            assert taken(client, len(BIG)) == BIG
+
+
+def test_an_answer_that_only_its_end_ends_is_sent_by_no_thread_which_would_make_a_cut_look_like_the_end() -> None:
+    async def answer(_: Request) -> Response:
+        return Response(200, (BIG,), raw_headers=[(b"Content-Type", b"text/plain")])
+
+    with serving_in_thread(answer, limits=Limits(stop_timeout=0.05)) as address:
+        client = socket.create_connection(address, timeout=PATIENCE)
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        _head(client)
+        assert not _sending()
+    with client, pytest.raises(ConnectionResetError):
+        taken(client, len(BIG))
+
+
+class Page(bytearray):
+    """Tells when it ends."""
+
+
+@pytest.mark.parametrize(
+    ("how", "threads"), [("resets", 0), ("resets", 1), ("takes nothing", 0), ("takes nothing", 1), ("is cut", 0)]
+)
+def test_a_client_that_does_not_take_its_page_does_not_keep_it_while_nothing_is_collected(
+    how: str, threads: int
+) -> None:
+    pages: list[weakref.ref[Page]] = []
+
+    async def answer(request: Request) -> Response:
+        if request.path != "/":
+            return Response(200, (b"",))
+        page = Page(BIG)
+        pages.append(weakref.ref(page))
+        return Response(200, (page,))  # type: ignore[arg-type]  # bytes can tell nobody that they end
+
+    patience = 0.1 if how == "takes nothing" else PATIENCE
+    limits = Limits(requests_in_flight=1 + threads, large_answers=threads, write_timeout=patience)
+    gc.disable()
+    try:
+        with ExitStack() as clients:
+            address = clients.enter_context(serving_in_thread(answer, limits=limits))
+            client = clients.enter_context(connected(address, receive_buffer=16 * 1024))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            _head(client)
+            if how == "resets":
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+            elif how == "takes nothing":
+                assert wait_for_reset(client)
+            else:
+                assert status_of(ask(address, b"GET /other HTTP/1.0\r\n\r\n")) == 200
+            give_up_at = time.monotonic() + PATIENCE
+            while pages[0]() is not None and time.monotonic() < give_up_at:
+                time.sleep(0.01)  # the end of the connection comes a moment later
+        assert pages[0]() is None
+    finally:
+        gc.enable()
