@@ -95,6 +95,7 @@ class HttpServer:
             for end in unfinished:
                 end.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
+        self._large_answers.close()
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -1,6 +1,7 @@
 """Large answers are sent by threads of their own, which wait for clients in the kernel, not for the interpreter."""
 
 import asyncio
+import queue
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,9 +13,11 @@ from exporter.web.plain_channel import Writer, reset_on_close, taken_bytes
 
 LARGE_ANSWER_BYTES: Final = 1024 * 1024
 
+_Work = tuple[futures.Future[None], Writer, Sequence[memoryview]]
+
 
 class LargeAnswers:
-    """The threads, one for each large answer under way.
+    """The threads: as many as there ever were large answers at once.
 
     The event loop sends as much as the kernel holds, waits for the client, then for the interpreter, and so on. While a
     poll of 100,000 rows was applied, that waiting took longer than all else in a scrape of as many series.
@@ -23,6 +26,8 @@ class LargeAnswers:
     def __init__(self, most: int) -> None:
         self._most = most
         self._under_way = 0
+        self._threads: list[threading.Thread] = []
+        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
 
     async def send(self, writer: Writer, pieces: Sequence[memoryview], *, patience: float) -> bool:
         """Send the pieces, none of them empty, while the transport's buffer is empty.
@@ -44,9 +49,10 @@ class LargeAnswers:
         self._under_way += 1
         try:
             with _unread(writer.transport):
-                sending = _begin(writer, pieces)
-                if sending is None:
+                if not self._has_idle_thread():
                     return False
+                sending: futures.Future[None] = futures.Future()
+                self._work.put((sending, writer, pieces))
                 try:
                     await _end(sending, writer, patience)
                 finally:
@@ -54,6 +60,26 @@ class LargeAnswers:
         finally:
             self._under_way -= 1
         sending.result()
+        return True
+
+    def close(self) -> None:
+        """Let the threads end, which send nothing any longer."""
+        for _ in self._threads:
+            self._work.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def _has_idle_thread(self) -> bool:
+        if len(self._threads) >= self._under_way:
+            return True
+        thread = threading.Thread(target=_send_each, args=(self._work,), name="large-answer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The system gives this process no more of them.
+            return False
+        self._threads.append(thread)
         return True
 
 
@@ -69,15 +95,11 @@ def _unread(transport: asyncio.Transport) -> Iterator[None]:
             transport.resume_reading()
 
 
-def _begin(writer: Writer, pieces: Sequence[memoryview]) -> futures.Future[None] | None:
-    sending: futures.Future[None] = futures.Future()
-    thread = threading.Thread(target=_send, args=(sending, writer, pieces), name="large-answer", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:
-        # The system gives this process no more of them.
-        return None
-    return sending
+def _send_each(work: "queue.SimpleQueue[_Work | None]") -> None:
+    while (next_one := work.get()) is not None:
+        _send(*next_one)
+        # It must not keep the page until there is another.
+        del next_one
 
 
 def _send(sending: futures.Future[None], writer: Writer, pieces: Sequence[memoryview]) -> None:
