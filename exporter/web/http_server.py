@@ -214,7 +214,7 @@ class _Connection:
         # Head and body are written apart: the body must not wait for the client to acknowledge the head.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         reader = asyncio.StreamReader(limit=READ_BYTES, loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        protocol = _Protocol(reader, loop=loop)
         try:
             bound_unsent(self._socket)
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, self._socket)
@@ -243,6 +243,15 @@ class _Connection:
     def _drop_what_is_unsent(self) -> None:
         """Close with a reset: what a slow reader has not taken would stay in the kernel for minutes."""
         reset_on_close(self._socket)
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """The standard library's; it keeps the error that ended the connection, and should keep nothing else."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        _forget_frames(exc)
+        super().connection_lost(exc)
 
 
 def _forget_frames(error: BaseException | None) -> None:
