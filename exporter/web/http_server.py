@@ -256,7 +256,10 @@ class _Protocol(asyncio.StreamReaderProtocol):
 
 def _forget_frames(error: BaseException | None) -> None:
     """Let an error that a closed connection keeps not keep the answer as well, until somebody collects such circles."""
-    while error is not None:
+    # An error that is kept, and raised again while what it caused is handled, comes after itself.
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
 

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 from exporter.web.plain_channel import SLICE_BYTES, beginning, blocking, both_ways, rest
@@ -91,7 +92,9 @@ class TlsChannel:
             return
 
     async def read(self, n: int = -1, /) -> bytes:
-        """Return up to n bytes, none at the end."""
+        """Return up to n bytes, none at the end; after the own goodbye, whatever still comes."""
+        if self._ended:
+            return await self._reader.read(READ_BYTES)
         while True:
             try:
                 data = self._tls.read(n if n > 0 else READ_BYTES)
@@ -140,14 +143,9 @@ class TlsChannel:
         if self._ended:
             return
         self._ended = True
-        try:
+        # The client's own goodbye is not waited for, and what it sent in its place is not read.
+        with suppress(ssl.SSLError):
             self._tls.unwrap()
-        except ssl.SSLWantReadError:
-            # The client's own goodbye is not waited for.
-            pass
-        except ssl.SSLError:
-            # There were no keys yet, or they are gone.
-            return
         self._send()
 
     def _send(self) -> None:

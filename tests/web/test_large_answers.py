@@ -7,12 +7,12 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
-from exporter.web.http_server import HttpServer, Limits, serving_in_thread
+from exporter.web.http_server import HttpServer, Limits, _forget_frames, serving_in_thread
 from exporter.web.large_answers import LARGE_ANSWER_BYTES, LargeAnswers
 from exporter.web.messages import Request, Response
 from exporter.web.plain_channel import PlainChannel
@@ -338,3 +338,15 @@ def test_a_client_that_does_not_take_its_page_does_not_keep_it_while_nothing_is_
         assert pages[0]() is None
     finally:
         gc.enable()
+
+
+def test_a_lost_connections_error_that_caused_itself_stops_nobody() -> None:
+    kept, raised = ConnectionResetError(), ConnectionAbortedError()
+    with suppress(ConnectionAbortedError):
+        try:
+            raise kept
+        except ConnectionResetError as error:
+            raise raised from error
+    kept.__context__ = raised
+    _forget_frames(raised)
+    assert (kept.__traceback__, raised.__traceback__) == (None, None)

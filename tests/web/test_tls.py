@@ -1,5 +1,7 @@
 import logging
+import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -205,6 +207,28 @@ def test_an_answer_that_closes_the_connection_ends_with_a_goodbye_so_that_no_cut
     ):
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert read_to_the_end(client).endswith(b"GET|/|||\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system corks a connection")
+@pytest.mark.parametrize(("path", "body"), [("/", b"GET|/|||\n"), ("/big", BIG)])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_what_comes_with_the_last_request_and_after_it_costs_neither_the_answers_end_nor_the_goodbye(
+    certificates: Certificates, version: ssl.TLSVersion, path: str, body: bytes
+) -> None:
+    context = certificates.client_context()
+    context.maximum_version = version
+    with (
+        serving(certificates.configure()) as address,
+        connected(address, receive_buffer=16 * 1024) as plain,
+        context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as client,
+    ):
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        client.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        client.sendall(b"\r\n")
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        begun = client.recv(1)
+        client.sendall(b"\r\n")
+        assert (begun + read_to_the_end(client)).endswith(b"\r\n\r\n" + body)
 
 
 @pytest.mark.parametrize(
