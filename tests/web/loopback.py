@@ -40,6 +40,24 @@ def read_until(client: socket.socket, end: bytes) -> bytes:
     return bytes(received)
 
 
+def read_exactly(client: socket.socket, count: int) -> bytes:
+    received = bytearray()
+    while len(received) < count:
+        data = client.recv(count - len(received))
+        if not data:
+            raise EOFError(f"{len(received)} of {count} bytes")
+        received += data
+    return bytes(received)
+
+
+def read_head(client: socket.socket) -> bytes:
+    """Read up to where the body begins, and nothing of it."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += read_exactly(client, 1)
+    return head
+
+
 def ask(address: Address, raw: bytes) -> bytes:
     """Send the bytes on a connection of their own, say that nothing follows, and read all that comes back."""
     with connected(address) as client:

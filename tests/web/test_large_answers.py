@@ -16,7 +16,7 @@ from exporter.web.http_server import HttpServer, Limits, _forget_frames, serving
 from exporter.web.large_answers import LARGE_ANSWER_BYTES, LargeAnswers
 from exporter.web.messages import Request, Response
 from exporter.web.plain_channel import PlainChannel
-from tests.web.loopback import PATIENCE, ask, connected, status_of, wait_for_reset
+from tests.web.loopback import PATIENCE, ask, connected, read_exactly, read_head, status_of, wait_for_reset
 from tests.web.pages import BIG, Pages
 
 PAGE = [memoryview(bytes([65 + number % 26]) * 70_000) for number in range(100)]
@@ -59,19 +59,12 @@ def large_answers() -> Iterator[LargeAnswers]:
     one_at_a_time.close()
 
 
-def taken(client: socket.socket, count: int) -> bytes:
-    received = bytearray()
-    while len(received) < count:
-        received += client.recv(count - len(received))
-    return bytes(received)
-
-
 def test_a_page_is_sent_in_one_call_of_the_system_however_little_the_client_takes_at_once(
     large_answers: LargeAnswers,
 ) -> None:
     async def send() -> tuple[bool, bytes, int]:
         async with channel() as (writer, ours, client):
-            taking = asyncio.create_task(asyncio.to_thread(taken, client, len(WHOLE)))
+            taking = asyncio.create_task(asyncio.to_thread(read_exactly, client, len(WHOLE)))
             was_sent = await large_answers.send(writer, PAGE, patience=PATIENCE)
             return was_sent, await taking, ours.sent
 
@@ -84,9 +77,9 @@ def test_the_event_loop_reads_nothing_while_a_thread_may_block_the_socket_and_ev
     async def send() -> tuple[bool, bool, bool]:
         async with channel() as (writer, ours, client):
             sending = asyncio.create_task(large_answers.send(writer, PAGE, patience=PATIENCE))
-            await asyncio.to_thread(taken, client, 1)
+            await asyncio.to_thread(read_exactly, client, 1)
             meanwhile = writer.transport.is_reading()
-            await asyncio.to_thread(taken, client, len(WHOLE) - 1)
+            await asyncio.to_thread(read_exactly, client, len(WHOLE) - 1)
             await sending
             return meanwhile, writer.transport.is_reading(), ours.getblocking()
 
@@ -98,7 +91,7 @@ def test_what_was_not_read_before_is_not_read_afterwards(large_answers: LargeAns
         async with channel() as (writer, _, client):
             writer.transport.pause_reading()
             sending = asyncio.create_task(large_answers.send(writer, PAGE, patience=PATIENCE))
-            await asyncio.to_thread(taken, client, len(WHOLE))
+            await asyncio.to_thread(read_exactly, client, len(WHOLE))
             await sending
             return writer.transport.is_reading()
 
@@ -109,11 +102,11 @@ def test_no_more_are_sent_at_once_than_there_are_threads(large_answers: LargeAns
     async def send() -> list[bool]:
         async with channel() as (first, _, slow), channel() as (second, _, other):
             sending = asyncio.create_task(large_answers.send(first, PAGE, patience=PATIENCE))
-            await asyncio.to_thread(taken, slow, 1)
+            await asyncio.to_thread(read_exactly, slow, 1)
             refused = await large_answers.send(second, PAGE, patience=PATIENCE)
-            await asyncio.to_thread(taken, slow, len(WHOLE) - 1)
+            await asyncio.to_thread(read_exactly, slow, len(WHOLE) - 1)
             await sending
-            taking = asyncio.create_task(asyncio.to_thread(taken, other, len(WHOLE)))
+            taking = asyncio.create_task(asyncio.to_thread(read_exactly, other, len(WHOLE)))
             accepted = await large_answers.send(second, PAGE, patience=PATIENCE)
             await taking
             return [refused, accepted]
@@ -125,11 +118,11 @@ def test_no_more_are_sent_at_once_than_there_are_threads(large_answers: LargeAns
 def test_a_client_that_takes_nothing_is_told_from_one_that_takes_little(large_answers: LargeAnswers) -> None:
     async def send() -> bool:
         async with channel() as (writer, _, client):
-            sending = asyncio.create_task(large_answers.send(writer, PAGE, patience=0.4))
-            for _ in range(10):
+            sending = asyncio.create_task(large_answers.send(writer, PAGE, patience=1.5))
+            for _ in range(20):
                 # More than the patience in all, and never so long without a byte.
                 await asyncio.sleep(0.1)
-                await asyncio.to_thread(taken, client, 64 * 1024)
+                await asyncio.to_thread(read_exactly, client, 64 * 1024)
             assert not sending.done()
             with pytest.raises(TimeoutError):
                 await sending
@@ -143,12 +136,12 @@ def test_a_client_that_leaves_frees_its_thread(large_answers: LargeAnswers) -> N
     async def send() -> bool:
         async with channel() as (writer, _, client):
             sending = asyncio.create_task(large_answers.send(writer, PAGE, patience=PATIENCE))
-            await asyncio.to_thread(taken, client, 1)
+            await asyncio.to_thread(read_exactly, client, 1)
             client.close()
             with pytest.raises(OSError, match=r"."):
                 await sending
         async with channel() as (writer, _, client):
-            taking = asyncio.create_task(asyncio.to_thread(taken, client, len(WHOLE)))
+            taking = asyncio.create_task(asyncio.to_thread(read_exactly, client, len(WHOLE)))
             was_sent = await large_answers.send(writer, PAGE, patience=PATIENCE)
             await taking
             return was_sent
@@ -160,7 +153,7 @@ def test_who_is_cut_amid_a_large_answer_is_reset_and_frees_its_thread_at_once(la
     async def send() -> bool:
         async with channel() as (writer, _, client):
             sending = asyncio.create_task(large_answers.send(writer, PAGE, patience=3600))
-            await asyncio.to_thread(taken, client, 1)
+            await asyncio.to_thread(read_exactly, client, 1)
             sending.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await sending
@@ -195,21 +188,14 @@ def test_a_stopped_server_leaves_no_thread_behind_that_waits_for_a_client() -> N
 def test_requests_that_came_amid_a_large_answer_are_answered_after_it() -> None:
     with serving_in_thread(Pages()) as address, connected(address, receive_buffer=16 * 1024) as client:
         client.sendall(GET_BIG)
-        head = _head(client)
+        head = read_head(client)
         client.sendall(b"GET /one HTTP/1.1\r\nHost: a\r\n\r\n" + GET_BIG)
         assert b"200" in head
-        assert taken(client, len(BIG)) == BIG
-        assert b"200" in _head(client)
-        assert taken(client, 12) == b"GET|/one|||\n"
-        _head(client)
-        assert taken(client, len(BIG)) == BIG
-
-
-def _head(client: socket.socket) -> bytes:
-    head = bytearray()
-    while not head.endswith(b"\r\n\r\n"):
-        head += client.recv(1)
-    return bytes(head)
+        assert read_exactly(client, len(BIG)) == BIG
+        assert b"200" in read_head(client)
+        assert read_exactly(client, 12) == b"GET|/one|||\n"
+        read_head(client)
+        assert read_exactly(client, len(BIG)) == BIG
 
 
 def test_more_large_answers_than_threads_arrive_whole_too() -> None:
@@ -234,14 +220,14 @@ def test_who_takes_a_large_answer_is_not_cut_for_those_who_take_nothing() -> Non
     with serving_in_thread(Pages(), limits=limits) as address, ExitStack() as clients:
         reader = clients.enter_context(connected(address, receive_buffer=16 * 1024))
         reader.sendall(GET_BIG)
-        _head(reader)
+        read_head(reader)
         received = bytearray()
         for _ in range(8):
             idler = clients.enter_context(connected(address, receive_buffer=4096))
             idler.sendall(GET_BIG)
             assert idler.recv(1)
-            received += taken(reader, 1_000_000)
-        received += taken(reader, len(BIG) - len(received))
+            received += read_exactly(reader, 1_000_000)
+        received += read_exactly(reader, len(BIG) - len(received))
     assert received == BIG
 
 
@@ -265,9 +251,9 @@ def test_large_answers_leave_one_place_that_gives_way() -> None:
 def test_what_a_client_sends_amid_its_last_answer_does_not_cost_it_the_end(request_: bytes, more: bytes) -> None:
     with serving_in_thread(Pages()) as address, connected(address, receive_buffer=16 * 1024) as client:
         client.sendall(request_)
-        _head(client)
+        read_head(client)
         client.sendall(more)
-        assert taken(client, len(BIG)) == BIG
+        assert read_exactly(client, len(BIG)) == BIG
         assert client.recv(1) == b""
 
 
@@ -280,8 +266,8 @@ def test_where_the_system_gives_no_thread_large_answers_arrive_all_the_same(monk
         system.setattr(threading, "Thread", NoThread)
         for _ in range(2):
             client.sendall(GET_BIG)
-            _head(client)
-            assert taken(client, len(BIG)) == BIG
+            read_head(client)
+            assert read_exactly(client, len(BIG)) == BIG
 
 
 def test_an_answer_that_only_its_end_ends_is_sent_by_no_thread_which_would_make_a_cut_look_like_the_end() -> None:
@@ -291,10 +277,10 @@ def test_an_answer_that_only_its_end_ends_is_sent_by_no_thread_which_would_make_
     with serving_in_thread(answer, limits=Limits(stop_timeout=0.05)) as address:
         client = socket.create_connection(address, timeout=PATIENCE)
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        _head(client)
+        read_head(client)
         assert not _sending()
     with client, pytest.raises(ConnectionResetError):
-        taken(client, len(BIG))
+        read_exactly(client, len(BIG))
 
 
 class Page(bytearray):
@@ -324,7 +310,7 @@ def test_a_client_that_does_not_take_its_page_does_not_keep_it_while_nothing_is_
             address = clients.enter_context(serving_in_thread(answer, limits=limits))
             client = clients.enter_context(connected(address, receive_buffer=16 * 1024))
             client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            _head(client)
+            read_head(client)
             if how == "resets":
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 client.close()
